@@ -31,6 +31,7 @@ ml_apt_uri()
 	debian-security) uri=${MEMLEASE_DEBIAN_SECURITY_URI:-} ;;
 	esac
 	if [ -z "$uri" ]; then
+		# shellcheck disable=SC2016 # apt expands these
 		uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' \
 			'Created-By: Packages' 2>/dev/null |
 		while read -r uri release; do

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# memlease. The two commands of a user: `make demo` and `make check`.
+
+V ?= 0
+Q := $(if $(filter 0,$(V)),@)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD ?= build
+prefix ?= /usr/local
+DESTDIR ?=
+
+# The folders of host/, from the ground up; each may use only those before it.
+LAYERS := base pool meter policy lend vhost bill ctl daemon cli
+LIBS := jansson sqlite3 libsystemd libseccomp libcap
+
+PKG_CFLAGS = $(shell pkg-config --cflags $(LIBS))
+PKG_LIBS = $(shell pkg-config --libs $(LIBS))
+CFLAGS ?= -O2 -g
+ML_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
+	-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread -MMD -MP $(PKG_CFLAGS)
+SAN_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+LIB_SRCS := $(foreach l,$(filter-out daemon cli,$(LAYERS)),$(wildcard host/$l/*.c))
+DAEMON_SRCS := $(wildcard host/daemon/*.c)
+CLI_SRCS := $(wildcard host/cli/*.c)
+HOST_SRCS := $(LIB_SRCS) $(DAEMON_SRCS) $(CLI_SRCS)
+UNIT_SRCS := $(wildcard tests/unit/test_*.c)
+SIM_SRCS := $(wildcard tests/sim/*.c)
+EMBEDDED := host/meter/ledger.sql host/ctl/schema.json host/bill/plans.json
+
+objs = $(patsubst %.c,$(BUILD)/$1/%.o,$2)
+embeds = $(patsubst %,$(BUILD)/$1/%.o,$(wildcard $(EMBEDDED)))
+
+.PHONY: all host guest qemu
+all: host guest qemu
+host: $(BUILD)/memleased $(BUILD)/memlease
+
+guest:
+	$(Q)scripts/build-guest
+
+qemu:
+	$(Q)scripts/build-qemu
+
+$(BUILD)/memleased: $(call objs,obj,$(DAEMON_SRCS) $(LIB_SRCS)) $(call embeds,obj)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
+# The CLI knows only the control protocol: it links base/ and itself.
+$(BUILD)/memlease: $(call objs,obj,$(CLI_SRCS) $(wildcard host/base/*.c))
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/obj/%.o: %.c
+	@echo "  CC      $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(ML_CFLAGS) -c -o $@ $<
+
+$(BUILD)/san/%.o: %.c
+	@echo "  CC(san) $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN_CFLAGS) $(ML_CFLAGS) -c -o $@ $<
+
+# A text file becomes the NUL-terminated symbol ml_embedded_<name with _ for . and ->.
+define embed_rule
+$(BUILD)/$1/%.sql.o: %.sql
+	$$(Q)scripts/embed $$< $$@ "$$(CC)"
+$(BUILD)/$1/%.json.o: %.json
+	$$(Q)scripts/embed $$< $$@ "$$(CC)"
+endef
+$(eval $(call embed_rule,obj))
+$(eval $(call embed_rule,san))
+
+# --- tests -------------------------------------------------------------------
+
+UNIT_BINS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRCS))
+# Pieces of the CLI that tests link: all but its main.
+CLI_TESTABLE := $(filter-out host/cli/main.c,$(CLI_SRCS))
+# Pieces of the daemon that tests link, likewise.
+DAEMON_TESTABLE := $(filter-out host/daemon/main.c,$(DAEMON_SRCS))
+SAN_LIB := $(BUILD)/san/libmemlease.a
+
+$(SAN_LIB): $(call objs,san,$(LIB_SRCS) $(CLI_TESTABLE) $(DAEMON_TESTABLE)) $(call embeds,san)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/san/tests/unit/%.o $(SAN_LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN_CFLAGS) -pthread -o $@ $< $(SAN_LIB) $(PKG_LIBS) -lcmocka
+
+$(BUILD)/sim/memlease-sim: $(call objs,san,$(SIM_SRCS)) $(SAN_LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN_CFLAGS) -pthread -o $@ $(call objs,san,$(SIM_SRCS)) $(SAN_LIB) $(PKG_LIBS)
+
+.PHONY: unit sim-bin
+unit: $(UNIT_BINS)
+sim-bin: $(BUILD)/sim/memlease-sim
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -96,6 +96,16 @@ $(BUILD)/sim/memlease-sim: $(call objs,san,$(SIM_SRCS)) $(SAN_LIB)
 unit: $(UNIT_BINS)
 sim-bin: $(BUILD)/sim/memlease-sim
 
+.PHONY: check check-fast demo
+check:
+	$(Q)scripts/check
+
+check-fast:
+	$(Q)scripts/check fast
+
+demo:
+	$(Q)scripts/demo
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)

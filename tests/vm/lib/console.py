@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a guest's kernel log may not hold. Every VM test fails on it."""
+
+import re
+
+TROUBLE = re.compile(
+    r"WARNING:|BUG:|\bOops\b|Call Trace|Kernel panic|general protection fault|"
+    r"blocked for more than|soft lockup|hard LOCKUP|rcu: INFO|rcu.*detected stalls|possible circular locking|"
+    r"possible recursive locking|suspicious RCU|sleeping function called|scheduling while atomic|"
+    r"page allocation failure|Out of memory|oom-kill|Bad page|page dumped|unable to handle|"
+    r"cannot be loaded|stack-protector|KASAN|UBSAN|refcount_t|list_(add|del) corruption")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def trouble(path, expected=()):
+    """Lines of the log that tell of trouble, less those that an expression of
+    expected finds."""
+    try:
+        with open(path, errors="replace") as file:
+            text = ESCAPES.sub("", file.read())
+    except OSError as error:
+        return [f"no kernel log: {error}"]
+    bad = [line for line in text.splitlines() if TROUBLE.search(line)]
+    return [line for line in bad if not any(re.search(e, line) for e in expected)]

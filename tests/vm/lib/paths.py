@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the VM tests find what the build made."""
+
+import importlib.util
+import os
+import subprocess
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+BUILD = os.path.join(TOP, "build")
+LOGS = os.path.join(BUILD, "log", "vm")
+DAEMON = os.environ.get("MEMLEASED", os.path.join(BUILD, "memleased"))
+CLI = os.environ.get("MEMLEASE", os.path.join(BUILD, "memlease"))
+KERNELS = ("6.1", "6.12")
+
+# The client that all tests share lies in another folder of the name lib.
+_spec = importlib.util.spec_from_file_location("memlease_qmp", os.path.join(TOP, "tests", "lib", "qmp.py"))
+qmp = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(qmp)
+Qmp, QmpError = qmp.Qmp, qmp.QmpError
+
+
+class Missing(Exception):
+    """Something was not built; says what to run."""
+
+
+def guest(series, name):
+    """A file of build/guest/SERIES: initrd, kernel/vmlinuz, ..."""
+    path = os.path.join(BUILD, "guest", series, name)
+    if not os.path.exists(path):
+        raise Missing(f"{path} is missing: run scripts/build-guest and scripts/build-guest-image")
+    return path
+
+
+def qemu():
+    """The QEMU with the device, as the cache has it."""
+    if "MEMLEASE_QEMU" in os.environ:
+        return os.environ["MEMLEASE_QEMU"]
+    got = subprocess.run([os.path.join(TOP, "scripts", "build-qemu"), "--print-path"],
+                         capture_output=True, text=True, timeout=60, check=False)
+    if got.returncode:
+        raise Missing(got.stderr.strip() or "QEMU is missing: run scripts/build-qemu")
+    return got.stdout.strip()

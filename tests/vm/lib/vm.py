@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A VM of a test, started by `memlease run` as a user would, with a remote shell
+in the guest."""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+
+from . import paths
+from .console import trouble
+from .remote import Remote, RemoteError
+from .tap import until
+
+from .paths import Qmp
+
+BOOT_LIMIT_S = 60
+
+
+class Vm:
+    """boot, limit, guarantee: sizes as memlease takes them. driver=False leaves
+    the guest's driver unloaded. append: more for the kernel's command line.
+    options: more for memlease run. qemu: more for QEMU."""
+
+    def __init__(self, host, name, kernel="6.12", boot="256M", limit="2G", guarantee=None, tenant="acme",
+                 plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=()):
+        self.host = host
+        self.name = name
+        self.kernel = kernel
+        self.size = dict(boot=boot, limit=limit, guarantee=guarantee)
+        self.tenant, self.plan = tenant, plan
+        self.append = f"console=ttyS0 loglevel=5 panic=-1 {'' if driver else 'memlease_test.driver=no '}{append}"
+        self.options, self.qemu, self.smp = list(options), list(qemu), smp
+        self.expected = list(expected)	# trouble in the kernel log that is none
+        self.out = os.path.join(host.dir, f"{name}.out.log")
+        self.console = os.path.join(host.dir, f"{name}.console.log")
+        self.port = os.path.join(host.dir, f"{name}.port")
+        self.remote = Remote(self.port)
+        self.process = None
+        self._paths = None
+        self._checked = False
+
+    def words(self):
+        words = ["run", "--name", self.name, "--tenant", self.tenant, "--plan", self.plan]
+        for option, value in self.size.items():
+            if value:
+                words += [f"--{option}", value]
+        words += ["--kernel", paths.guest(self.kernel, "kernel/vmlinuz"),
+                  "--initrd", paths.guest(self.kernel, "initrd"), "--append", self.append,
+                  "--cpus", str(self.smp), *self.options, "--",
+                  "-serial", f"file:{self.console}",
+                  "-chardev", f"socket,id=remote,path={self.port},server=on,wait=off",
+                  "-device", "isa-serial,chardev=remote,index=1", *self.qemu]
+        return words
+
+    def start(self):
+        with open(self.out, "a") as out:
+            self.process = subprocess.Popen([paths.CLI, *self.host.cli_words(self.words())],
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                            start_new_session=True, env=self.host.environment())
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def wait_up(self, timeout_s=BOOT_LIMIT_S):
+        self.remote.connect(self.alive, timeout_s)
+
+    def wait_reboot(self, timeout_s=BOOT_LIMIT_S):
+        self.remote.wait_ready(self.alive, timeout_s)
+
+    # --- inside ---
+
+    def sh(self, script, timeout_s=20, check=True):
+        """Run a script in the guest; its output. Raises RemoteError if it fails."""
+        status, out = self.remote.run(script, timeout_s)
+        if check and status:
+            raise RemoteError(f"status {status} of: {script}\n{out}")
+        return out
+
+    def spawn(self, name, command):
+        """Run a command in the background of the guest, until wait()."""
+        self.sh(f"rm -f /tmp/{name}.rc; ({command}; echo $? >/tmp/{name}.rc) >/tmp/{name}.log 2>&1 &")
+
+    def ended(self, name):
+        """Status of a spawned command, or None while it runs."""
+        out = self.sh(f"cat /tmp/{name}.rc 2>/dev/null", check=False).strip()
+        return int(out) if out else None
+
+    def wait(self, name, timeout_s=60):
+        """Until a spawned command has ended; its status and output."""
+        until(lambda: self.ended(name) is not None, timeout_s, 0.1)
+        status = self.ended(name)
+        out = self.sh(f"cat /tmp/{name}.log")
+        if status is None:
+            raise RemoteError(f"{name} has not ended after {timeout_s} s:\n{out}")
+        return status, out
+
+    def sysfs(self, name):
+        """A file of the driver's, as a string."""
+        return self.sh(f"cat /sys/bus/virtio/drivers/virtio_memlease/virtio*/{name}").strip()
+
+    def free_mib(self):
+        """MemFree in the guest, MiB."""
+        return int(self.sh("grep MemFree: /proc/meminfo").split()[1]) // 1024
+
+    # --- outside ---
+
+    def status(self):
+        """query-vm, or None if the daemon does not know it any more."""
+        return self.host.vm_status(self.name)
+
+    def resident(self):
+        """Blocks behind the VM now, counted by the file system."""
+        if not self._paths:
+            status = self.status()
+            self._paths = [status["boot-path"], status["window-path"]]
+        total = 0
+        for path in self._paths:
+            try:
+                total += os.stat(path).st_blocks * 512
+            except OSError:
+                pass
+        return total / (2 << 20)
+
+    def resident_mib(self):
+        return self.resident() * 2
+
+    def qemu_pid(self):
+        return self.status()["pid"]
+
+    def monitor(self, line):
+        """A line to QEMU's human monitor; its answer."""
+        with Qmp(self.status()["qmp-socket"]) as qmp:
+            return qmp("human-monitor-command", command_line=line)
+
+    def set(self, *words):
+        return self.host.command("set", self.name, *words)
+
+    def shell_quote(self, text):
+        return shlex.quote(text)
+
+    # --- the end ---
+
+    def stop(self, timeout_s=15):
+        """memlease stop, and wait for QEMU's end."""
+        self.host.command("stop", self.name)
+        self.process.wait(timeout_s)
+
+    def kill(self):
+        """QEMU and the command that started it, at once."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+        self.remote.close()
+
+    def check_log(self, tap):
+        """Report on the kernel's log, once."""
+        if not self._checked:
+            self._checked = True
+            bad = trouble(self.console, self.expected)
+            tap.check(not bad, f"{self.name}: no trouble in the guest's kernel log", *bad[:20])
+
+    def end(self, tap):
+        if self.process and self.process.poll() is None:
+            self.kill()
+        self.check_log(tap)
+
+
+def wait_ended(vm, timeout_s=15):
+    """Until the daemon has forgotten the VM; seconds it took, or None."""
+    began = time.monotonic()
+    if until(lambda: vm.status() is None, timeout_s):
+        return time.monotonic() - began
+    return None

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,17 @@ static size_t read_length(void)
 	return strtoul(line, NULL, 10);
 }
 
+/* This shell must live when memory runs out, but not what it starts. */
+static void may_be_killed(bool may)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, may ? "0" : "-1000", may ? 1 : 5) < 0)
+		perror("remote: oom_score_adj");
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Run a script; fills out, returns its length, and the shell's exit status. */
 static size_t run(const char *script, char *out, int *status)
 {
@@ -95,6 +107,7 @@ static size_t run(const char *script, char *out, int *status)
 		close(fds[0]);
 		close(fds[1]);
 		close(port);
+		may_be_killed(true);
 		execl("/bin/sh", "sh", "-c", script, (char *)NULL);
 		_exit(127);
 	}
@@ -137,6 +150,7 @@ int main(int argc, char **argv)
 		fputs("usage: remote PORT\n", stderr);
 		return 2;
 	}
+	may_be_killed(false);
 	open_port(argv[1]);
 	write_all("ready\n", 6);
 	for (;;) {

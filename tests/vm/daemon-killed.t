@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kill -9 of the daemon, again and again, while blocks move: the VM never notices, its
+contents are right, and the ledger is too."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import random
+import time
+
+from lib import paths
+from lib.host import host
+from lib.tap import main, until
+from lib.vm import wait_ended
+
+KILLS = 8
+
+
+def killed(tap, kernel):
+    h = host(tap, pool="2G", keep=True)
+    vm = h.vm("vm", kernel=kernel, limit="1536M")
+    chance = random.Random(11)
+    vm.spawn("hog", "hog fill:300 check free-half check fill:250 check free loop:100")
+    pids, qemu = set(), vm.qemu_pid()
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.3, 1.2))
+        pids.add(h.kill_daemon())
+        h.wait_up()
+    tap.equal(len(pids), KILLS, f"the daemon was killed {KILLS} times, and came back each time")
+    tap.check(until(lambda: vm.status()["state"] == "running", 5), "the VM is connected again", vm.status())
+    tap.equal(vm.qemu_pid(), qemu, "QEMU is the same process")
+    tap.check(vm.ended("hog") is None, "the program in it goes on", vm.sh("cat /tmp/hog.log"))
+    done = vm.sh("wc -l </tmp/hog.log").strip()
+    tap.check(until(lambda: vm.sh("wc -l </tmp/hog.log").strip() != done, 10, 0.2), "and gets on")
+    vm.sh("killall hog")
+    code, out = vm.wait("hog", 20)
+    tap.check("WRONG" not in out and code == 143, "it never found other contents than it wrote", code, out)
+    tap.equal(vm.status()["broken"], "", "the device is well")
+    until(lambda: vm.resident_mib() < 250, 5)
+    tap.check(vm.resident_mib() < 250, "what it freed came back", vm.resident_mib())
+    tap.check(abs(vm.resident() - vm.status()["resident-blocks"]) <= 2, "the new daemon counts what there is",
+              vm.resident(), vm.status())
+    vm.stop()
+    tap.check(wait_ended(vm) is not None and until(h.pool_whole, 3), "the pool is whole at the end", h.pool())
+    h.check_bill(tap, "vm", least=500)
+
+
+def without_a_daemon(tap, kernel):
+    """No supervisor: a daemon that is started by hand much later. QEMU connects again by
+    itself; what happened in between is billed, and QEMU's end in between is seen."""
+    h = host(tap, pool="2G")
+    stays = h.vm("stays", kernel=kernel, limit="1G")
+    goes = h.vm("goes", kernel=kernel, limit="1G")
+    for vm in (stays, goes):
+        vm.spawn("hog", "hog fill:300 mark:/tmp/full until:/never")
+        vm.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    h.kill_daemon()
+    goes.kill()
+    time.sleep(3)
+    tap.equal(stays.sh("echo there"), "there\n", "a VM runs on without a daemon")
+    h.start()
+    tap.check(until(lambda: stays.status()["state"] == "running", 5), "a new daemon takes it over", stays.status())
+    tap.check(wait_ended(goes) is not None, "and finds that another one's QEMU is gone")
+    stays.sh("killall hog; hog fill:500 check free", 60)
+    tap.check(stays.status()["broken"] == "", "the VM goes on borrowing and giving back")
+    stays.stop()
+    wait_ended(stays)
+    tap.check(until(h.pool_whole, 3), "the pool is whole at the end", h.pool())
+    h.check_bill(tap, "stays", least=500)
+
+
+main(*[(killed, kernel) for kernel in paths.KERNELS], (without_a_daemon, "6.12"))

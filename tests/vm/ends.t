@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A VM's ends: reboot of the guest, unloading of the driver, kill -9 of QEMU. The pool is
+whole afterwards, and the ledger right."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import os
+import signal
+import time
+
+from lib import paths
+from lib.host import host
+from lib.tap import main, until
+from lib.vm import wait_ended
+
+
+def ends(tap, kernel):
+    h = host(tap, pool="2G")
+    vm = h.vm("ends", kernel=kernel, limit="1536M")
+
+    vm.spawn("hog", "hog fill:700 until:/never")
+    until(lambda: vm.resident_mib() > 700, 30)
+    tap.check(vm.status()["window-committed-blocks"] > 0, "the VM has grown")
+    vm.sh("(sleep 0.3; reboot -f) >/dev/null 2>&1 &")
+    tap.check(until(lambda: vm.status()["window-committed-blocks"] == 0, 15, 0.01),
+              "a reboot of the guest empties its window", vm.status())
+    vm.wait_reboot()
+    tap.equal(vm.status()["state"], "running", "the guest comes back")
+    vm.sh("hog fill:700 check free", 60)
+    tap.check(vm.status()["broken"] == "", "grows and uses memory as before")
+
+    vm.spawn("hog", "hog fill:500 until:/never")
+    until(lambda: vm.resident_mib() > 500, 30)
+    files = [vm.status()["boot-path"], vm.status()["window-path"]]
+    os.kill(vm.qemu_pid(), signal.SIGKILL)
+    took = wait_ended(vm)
+    tap.check(took is not None and took < 3, f"kill -9 of QEMU ends the VM ({took} s)")
+    tap.check(until(h.pool_whole, 3), "the pool is whole", h.pool())
+    tap.equal([f for f in files if os.path.exists(f)], [], "the VM's files are gone")
+    h.check_bill(tap, "ends", least=500)
+    tap.check(h.ledger_rows("vm.ended_ms", "ends")[-1][0] is not None, "the ledger knows that the VM ended")
+    vm.process.wait(10)
+
+    again = h.vm("ends", kernel=kernel, limit="1536M")
+    tap.check(again.status()["resident-blocks"] > 0, "a VM of the same name can follow")
+    again.stop()
+
+
+def driver(tap, kernel):
+    """The driver comes and goes while the guest lives."""
+    h = host(tap, pool="2G")
+    vm = h.vm("driver", kernel=kernel, limit="1G")
+    vm.sh("hog fill:400 check", 60)
+    tap.check(vm.status()["window-committed-blocks"] > 0, "the VM has grown")
+    vm.set("--target", "256M")
+    until(lambda: vm.status()["window-committed-blocks"] == 0, 10)
+    vm.sh("rmmod virtio_memlease")
+    tap.check("virtio_memlease" not in vm.sh("lsmod"), "with nothing borrowed the driver unloads")
+    vm.sh("insmod /lib/modules/virtio_memlease.ko")
+    time.sleep(0.5)
+    vm.set("--target", "none")
+    vm.sh("hog fill:400 check", 60)
+    tap.check(vm.status()["window-committed-blocks"] > 0, "loaded again, it grows again")
+    vm.stop()
+    h.check_bill(tap, "driver")
+
+
+main(*[(test, kernel) for kernel in paths.KERNELS for test in (ends, driver)])

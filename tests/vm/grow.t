@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest grows when a program needs memory, and what the program frees comes back to
+the host by itself, or at once when asked; and what is touched again is zero."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import time
+
+from lib import paths
+from lib.host import host
+from lib.tap import main, until
+
+NEED_MIB = 1600
+NEAR_MIB = 128
+FALL_S = 2.0
+
+
+def killed_without(tap, kernel):
+    """The control: without the driver the same program is killed."""
+    h = host(tap, pool="3G")
+    vm = h.vm("without", kernel=kernel, limit="2304M", driver=False, expected=(".",))
+    status, out = vm.sh(f"hog fill:{NEED_MIB}; echo $?"), ""
+    tap.check(status.split()[-1] == "137", "without the driver the program is killed for want of memory", status, out)
+
+
+def grows(tap, kernel):
+    h = host(tap, pool="3G")
+    vm = h.vm("grow", kernel=kernel, limit="2304M")
+    until(lambda: vm.resident_mib() < 200, 5)
+    before = vm.resident_mib()
+
+    vm.spawn("hog", f"hog fill:{NEED_MIB} check mark:/tmp/full until:/tmp/go free mark:/tmp/freed until:/tmp/end")
+    until(lambda: vm.sh("ls /tmp/full", check=False) == "/tmp/full\n" or vm.ended("hog") is not None, 60, 0.2)
+    tap.need(vm.ended("hog") is None, f"a program that needs {NEED_MIB} MiB lives in a VM with 256 MiB",
+             vm.sh("cat /tmp/hog.log"))
+    full = vm.resident_mib()
+    status = vm.status()
+    tap.say(f"resident {before:.0f} MiB before, {full:.0f} MiB with the program; "
+            f"committed {status['committed-blocks'] * 2} MiB")
+    tap.check(full >= 1536, "at least 1.5 GiB became resident", full)
+    tap.check(status["committed-blocks"] <= status["limit-blocks"], "committed is within the limit", status)
+    tap.check(status["resident-blocks"] <= status["committed-blocks"], "and resident within committed", status)
+
+    vm.sh("touch /tmp/go; while ! [ -e /tmp/freed ]; do usleep 5000; done")
+    freed_ns = time.monotonic_ns()
+    until(lambda: vm.resident_mib() <= before + NEAR_MIB, 8)
+    time.sleep(0.1)
+    took = h.sampler.since(freed_ns, (before + NEAR_MIB) / 2, "grow")
+    tap.say(f"back to {vm.resident_mib():.0f} MiB, after {took} s")
+    tap.check(took is not None and took <= FALL_S,
+              f"within {FALL_S} s of its end the VM is within {NEAR_MIB} MiB of where it began",
+              f"{took} s, {vm.resident_mib():.0f} MiB")
+    tap.check(vm.status()["reported-blocks"] >= 700, "by reports")
+    vm.sh("touch /tmp/end")
+    tap.equal(vm.wait("hog")[0], 0, "the program ended well")
+
+    vm.sh("hog zero:400 check", 60)
+    tap.check(True, "memory that comes back reads as zeros")
+    vm.stop()
+    h.check_bill(tap, "grow", least=1000)
+
+
+def at_once(tap, kernel):
+    """REPORT_NOW: no waiting for the guest's own rhythm."""
+    h = host(tap, pool="3G")
+    vm = h.vm("now", kernel=kernel, boot="1G", limit="2G")
+    vm.sh("hog fill:600 free", 60)
+    before = vm.resident_mib()
+    asked_ns = time.monotonic_ns()
+    h.command("report-now", "now")
+    until(lambda: vm.resident_mib() < 200, 5, 0.01)
+    time.sleep(0.1)
+    took = h.sampler.since(asked_ns, 100, "now")
+    tap.check(took is not None and took < 1, f"report-now empties free boot memory at once ({took} s)",
+              f"{before:.0f} MiB before, {vm.resident_mib():.0f} MiB after")
+
+
+def zeros(tap, kernel):
+    """Raw, below the page allocator, which would clear pages itself."""
+    h = host(tap, pool="1G")
+    vm = h.vm("zeros", kernel=kernel, limit="512M", driver=False)
+    vm.sh("insmod /lib/modules/hostile.ko attack=zeros", 60)
+    lines = [line.split("hostile: ")[1] for line in vm.sh("dmesg | grep hostile:").splitlines()]
+    tap.equal(lines, ["borrow 0, 0 words not zero", "filled, 0 words differ", "report 0, 0 words not zero",
+                      "return and borrow 0, 0 words not zero", "zeros unharmed"],
+              "a slot reads as zeros when new, after REPORT, and after RETURN and BORROW")
+
+
+main((killed_without, "6.12"), *[(test, kernel) for kernel in paths.KERNELS for test in (grows, at_once, zeros)])

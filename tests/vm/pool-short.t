@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pool is used up: a touch waits until another VM gives back, the wait is shown, and
+the bills of all add up."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import json
+import time
+
+from lib import paths
+from lib.host import host
+from lib.tap import main, until
+from lib.vm import wait_ended
+
+
+def used_up(tap, kernel):
+    h = host(tap, pool="1G", arguments=("--overbook", "200"))
+    first = h.vm("first", kernel=kernel, limit="1G", tenant="acme")
+    second = h.vm("second", kernel=kernel, limit="1G", tenant="bolt")
+    first.spawn("hog", "hog fill:550 mark:/tmp/full until:/tmp/go free mark:/tmp/freed until:/tmp/end")
+    first.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    second.spawn("hog", "hog fill:550 check mark:/tmp/full until:/tmp/end")
+    waits = until(lambda: h.pool()["waiting-touches"] > 0, 60)
+    pool = h.pool()
+    tap.need(waits, "with the pool used up a touch waits", pool)
+    time.sleep(0.7)
+    pool, status = h.pool(), second.status()
+    tap.check(pool["free-blocks"] == 0 and pool["waiting-touches"] > 0, "the pool's status shows it", pool)
+    tap.check(status["waiting-touches"] > 0 and status["wait-ns"] > 5e8, "and the VM's, with its time", status)
+    tap.check("wait" in h.command("status", "second").lower(), "and memlease status, in words")
+    tap.equal(first.sh("echo there"), "there\n", "the other VM runs on")
+
+    first.sh("touch /tmp/go; while ! [ -e /tmp/freed ]; do usleep 5000; done")
+    freed = time.monotonic()
+    done = until(lambda: h.pool()["waiting-touches"] == 0, 10, 0.02)
+    tap.check(done, f"the touch is served once the other VM reports ({time.monotonic() - freed:.2f} s)", h.pool())
+    second.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    status = second.status()
+    tap.check(status["waited-touches"] > 0 and status["longest-wait-ns"] > 5e8, "the wait is remembered", status)
+    for vm in (first, second):
+        vm.sh("touch /tmp/end")
+        tap.equal(vm.wait("hog")[0], 0, f"{vm.name}: the program ended well")
+    bills(tap, h)
+    for vm in (first, second):
+        vm.stop()
+        wait_ended(vm)
+        h.check_bill(tap, vm.name, least=500)
+    bills(tap, h)
+
+
+def bills(tap, h):
+    """Every way of cutting the bill gives the same sums."""
+    cuts = {}
+    for by in ("vm", "tenant", "period"):
+        bill = h.json("bill", "--by", by)
+        cuts[by] = (round(sum(float(l["amount"]) for l in bill["lines"]), 6), float(bill["total"]["amount"]))
+        tap.equal(*[round(x, 6) for x in cuts[by]], f"the lines by {by} add up to the total")
+    tap.check(len({c[1] for c in cuts.values()}) == 1 or
+              max(c[1] for c in cuts.values()) - min(c[1] for c in cuts.values()) < 1e-3,
+              "and the totals agree", json.dumps(cuts))
+
+
+main((used_up, "6.12"), (used_up, "6.1"))

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The host asks for memory: the guest shrinks as far as it can, says how far it came,
+and loses nothing that it holds."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import random
+import time
+
+from lib import paths
+from lib.host import host
+from lib.tap import main, until
+
+DEADLINE_S = 10
+
+
+def blocks(mib):
+    return mib // 2
+
+
+def shrinks(tap, kernel):
+    h = host(tap, pool="3G")
+    vm = h.vm("shrink", kernel=kernel, limit="2304M")
+    vm.spawn("hog", "hog fill:1200 mark:/tmp/full until:/tmp/half free-half check mark:/tmp/halved "
+                    "until:/tmp/end check")
+    vm.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    grown = vm.status()["committed-blocks"]
+    tap.check(grown >= blocks(1200), "the VM has grown", grown)
+
+    # What cannot be: nearly all of it is in use.
+    vm.set("--target", "512M", "--deadline", "2s")
+    until(lambda: vm.status()["target-state"] == "partly", 10, 0.1)
+    status = vm.status()
+    tap.equal(status["target-state"], "partly", "a target that cannot be met is reported as partly met")
+    tap.check(status["guest"].get("committed-blocks") == status["window-committed-blocks"],
+              "and the guest says how far it came", status)
+    vm.set("--target", "none")
+
+    # What can: half of it is freed, in pieces of 4 MiB all over the place.
+    vm.sh("touch /tmp/half; while ! [ -e /tmp/halved ]; do usleep 50000; done", 60)
+    began = time.monotonic()
+    vm.set("--target", "1280M", "--deadline", f"{DEADLINE_S}s")
+    met = until(lambda: vm.status()["target-state"] == "met", DEADLINE_S + 5, 0.05)
+    status = vm.status()
+    tap.say(f"from {grown * 2} to {status['committed-blocks'] * 2} MiB in {time.monotonic() - began:.1f} s")
+    tap.check(met, "a target that can be met is met", status)
+    tap.check(status["committed-blocks"] <= blocks(1280), "committed came down to it", status)
+    vm.sh("touch /tmp/end")
+    code, out = vm.wait("hog")
+    tap.check(code == 0, "and the program's memory holds what it held", out)
+
+    # Nothing in use any more: down to boot memory, and up again after.
+    vm.set("--target", "256M", "--deadline", f"{DEADLINE_S}s")
+    tap.check(until(lambda: vm.status()["window-committed-blocks"] == 0, DEADLINE_S + 5),
+              "with nothing in use the window is returned whole", vm.status())
+    vm.set("--target", "none")
+    vm.sh("hog fill:600 check", 60)
+    tap.check(True, "the VM grows again when the target is gone")
+
+    # A limit is a promise to others: nothing is granted above it.
+    vm.set("--target", "256M")
+    until(lambda: vm.status()["window-committed-blocks"] == 0, 10)
+    vm.set("--target", "none", "--limit", "512M")
+    vm.sh("hog fill:350 check", 60)
+    status = vm.status()
+    tap.check(status["committed-blocks"] <= blocks(512), "a lowered limit holds", status)
+
+
+def contents(tap, kernel):
+    """A large working set, changing all the time, while the host keeps asking."""
+    h = host(tap, pool="3G")
+    vm = h.vm("work", kernel=kernel, limit="2304M")
+    vm.spawn("hog", "hog fill:500 check fill:200 free-half check fill:300 check free-half check "
+                    "zero:200 check free loop:4")
+    chance = random.Random(7)
+    asked = 0
+    until_s = time.monotonic() + 90
+    while vm.ended("hog") is None and time.monotonic() < until_s:
+        what = chance.randrange(4)
+        if what == 0:
+            h.command("report-now", "work")
+        elif what == 1:
+            vm.set("--target", "none")
+        else:
+            vm.set("--target", f"{chance.randrange(300, 1200)}M", "--deadline", "1s")
+        asked += 1
+        time.sleep(0.2)
+    code, out = vm.wait("hog", 10)
+    tap.say(f"asked {asked} times; {vm.status()['reported-blocks']} blocks reported")
+    tap.check(code == 0, "the program never found other contents than it wrote", out)
+    tap.check(vm.status()["broken"] == "", "the device is well", vm.status())
+    vm.stop()
+    h.check_bill(tap, "work")
+
+
+main(*[(test, kernel) for kernel in paths.KERNELS for test in (shrinks, contents)])

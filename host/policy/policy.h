@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Decisions: what to grant, whom to serve, whom to ask, whom to admit. Pure
+ * functions of snapshots that lend/ takes; nothing here keeps state, reads a
+ * clock or moves a block. Counts are blocks; boot memory is included unless a
+ * name says window.
+ *
+ * The guarantee rule, which everything here keeps: the pool's free blocks are
+ * never fewer than the sum of what VMs still lack of their guarantees
+ * (unfilled). So a VM below its guarantee always finds a block, and only the
+ * others ever wait.
+ */
+#ifndef ML_POLICY_POLICY_H
+#define ML_POLICY_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../proto/memlease_abi.h"
+
+#define POLICY_ASK_INTERVAL_NS 1000000000ULL	/* between two REPORT_NOW to one VM */
+
+struct policy_pool {
+	uint64_t blocks;	/* that can be lent: without retired ones */
+	uint64_t free;
+	uint64_t committed;	/* sum over VMs */
+	uint64_t guarantee;	/* sum over VMs */
+	uint64_t unfilled;	/* sum over VMs of guarantee less resident, where positive */
+	uint32_t overbook_percent;	/* most sum of commitments, in percent; 0: no bound */
+};
+
+struct policy_vm {
+	uint64_t boot, limit, guarantee;
+	uint64_t window_committed, committed, resident;
+	uint64_t window_target;		/* MEMLEASE_NO_TARGET: none */
+	uint64_t oldest_wait_ns;	/* boot time at which its oldest waiting touch began */
+	uint64_t waiting;		/* touches */
+	uint64_t asked_ns;		/* boot time of its last REPORT_NOW, 0: never */
+	bool connected;
+};
+
+struct policy_grant {
+	uint64_t blocks;		/* at most what was wanted */
+	enum memlease_reason reason;	/* why not all; MEMLEASE_WHY_OK if all */
+};
+
+/* How many more window slots may this VM commit, of those it wants? */
+struct policy_grant policy_grant(const struct policy_pool *pool, const struct policy_vm *vm,
+				 uint64_t want);
+
+/* May a touch of this VM have a block now? If not it waits. */
+bool policy_touch(const struct policy_pool *pool, const struct policy_vm *vm);
+
+/*
+ * Whose touch is served next, of VMs some of which wait: its index, or -1 if none
+ * may be served now. Those below their guarantee first, then who waits longest.
+ */
+int policy_next_waiter(const struct policy_pool *pool, const struct policy_vm *vms, size_t count);
+
+/* Touches wait: ask this VM for its free blocks now? */
+bool policy_ask(const struct policy_vm *vm, uint64_t now_ns);
+
+/*
+ * May a guarantee grow from `from` to `to`, of a VM with so many blocks resident?
+ * (0, resident 0: a new VM.) 0, or -ENOSPC with a sentence in *why.
+ */
+int policy_guarantee(const struct policy_pool *pool, uint64_t from, uint64_t to,
+		     uint64_t resident, char *why, size_t why_size);
+
+/* What a VM lacks of its guarantee. */
+static inline uint64_t policy_unfilled(uint64_t guarantee, uint64_t resident)
+{
+	return guarantee > resident ? guarantee - resident : 0;
+}
+
+#endif /* ML_POLICY_POLICY_H */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What differs between the kernels that the driver is built for (6.1, 6.12,
+ * 7.x). The only place that looks at LINUX_VERSION_CODE; included by the files
+ * that need one of these, which are written for the newest kernel.
+ */
+#ifndef MEMLEASE_COMPAT_H
+#define MEMLEASE_COMPAT_H
+
+#include <linux/memory.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+#include <linux/virtio_config.h>
+
+/* 6.11: names, callbacks and contexts of virtqueues came together in one array. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+struct virtqueue_info {
+	const char *name;
+	vq_callback_t *callback;
+	bool ctx;
+};
+
+#define ML_FIND_VQS_MAX	8
+
+static inline int ml_find_vqs(struct virtio_device *vdev, unsigned int count,
+			      struct virtqueue *vqs[], struct virtqueue_info info[])
+{
+	vq_callback_t *callbacks[ML_FIND_VQS_MAX];
+	const char *names[ML_FIND_VQS_MAX];
+	unsigned int i;
+
+	if (count > ML_FIND_VQS_MAX)
+		return -EINVAL;
+	for (i = 0; i < count; i++) {
+		callbacks[i] = info[i].callback;
+		names[i] = info[i].name;
+	}
+	return virtio_find_vqs(vdev, count, vqs, callbacks, names, NULL);
+}
+#else
+static inline int ml_find_vqs(struct virtio_device *vdev, unsigned int count,
+			      struct virtqueue *vqs[], struct virtqueue_info info[])
+{
+	return virtio_find_vqs(vdev, count, vqs, info, NULL);
+}
+#endif
+
+/* 6.7: shrinkers are allocated by the core, so that they can be freed by RCU. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+struct ml_own_shrinker {
+	struct shrinker shrinker;
+	void *private_data;
+	bool registered;
+};
+
+static inline struct shrinker *ml_shrinker_alloc(void *private_data)
+{
+	struct ml_own_shrinker *own = kzalloc(sizeof(*own), GFP_KERNEL);
+
+	if (!own)
+		return NULL;
+	own->private_data = private_data;
+	return &own->shrinker;
+}
+
+static inline void *ml_shrinker_private(struct shrinker *shrinker)
+{
+	return container_of(shrinker, struct ml_own_shrinker, shrinker)->private_data;
+}
+
+static inline int ml_shrinker_register(struct shrinker *shrinker)
+{
+	int rc = register_shrinker(shrinker, "memlease");
+
+	container_of(shrinker, struct ml_own_shrinker, shrinker)->registered = !rc;
+	return rc;
+}
+
+/* Also takes NULL, and one that was never registered. */
+static inline void ml_shrinker_free(struct shrinker *shrinker)
+{
+	struct ml_own_shrinker *own;
+
+	if (!shrinker)
+		return;
+	own = container_of(shrinker, struct ml_own_shrinker, shrinker);
+	if (own->registered)
+		unregister_shrinker(shrinker);
+	kfree(own);
+}
+#else
+static inline struct shrinker *ml_shrinker_alloc(void *private_data)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "memlease");
+
+	if (shrinker)
+		shrinker->private_data = private_data;
+	return shrinker;
+}
+
+static inline void *ml_shrinker_private(struct shrinker *shrinker)
+{
+	return shrinker->private_data;
+}
+
+static inline int ml_shrinker_register(struct shrinker *shrinker)
+{
+	shrinker_register(shrinker);
+	return 0;
+}
+
+static inline void ml_shrinker_free(struct shrinker *shrinker)
+{
+	shrinker_free(shrinker);
+}
+#endif
+
+/*
+ * 6.8 to 6.18 ask before the page array of a memory block is set up, all ask
+ * when it is: refusing at the first spares the work. A value that no kernel
+ * sends stands for the question where it is not asked.
+ */
+#ifndef MEM_PREPARE_ONLINE
+#define MEM_PREPARE_ONLINE	(~0UL)
+#endif
+
+/* 6.4 made the largest order of the page allocator inclusive, 6.8 renamed it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define ML_MAX_PAGE_ORDER	(MAX_ORDER - 1)
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define ML_MAX_PAGE_ORDER	MAX_ORDER
+#else
+#define ML_MAX_PAGE_ORDER	MAX_PAGE_ORDER
+#endif
+
+#endif /* MEMLEASE_COMPAT_H */

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Growing; see grow.h.
+ *
+ * The worker has access to memory reserves and never waits for memory: it is
+ * what others wait for. It borrows first, and hands Linux only whole memory
+ * blocks that were granted whole.
+ *
+ * Timers: `work` runs every 4 to 500 ms, by ml_look_ms(). Reclaim moves it to
+ * now, at most once a tick: that is how a burst is seen which began after the
+ * last look. An out-of-memory event moves it to now and waits up to
+ * ML_OOM_WAIT_MS for the round that it caused. After a refusal the worker asks
+ * again after 200 ms, doubling up to 5 s; an out-of-memory event asks at once.
+ */
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/oom.h>
+#include <linux/sched/mm.h>
+#include <linux/shrinker.h>
+
+#include "compat/compat.h"
+#include "memlease.h"
+
+#define ML_PAUSE_FIRST_MS	200
+#define ML_PAUSE_MAX_MS		5000
+#define ML_OOM_WAIT_MS		5000
+#define ML_ROUNDS_MAX		8	/* of one run of the worker */
+#define ML_KERNEL_SHORT_LOOKS	3	/* in a row, before kernel zones get a block */
+#define ML_MOVABLE_PLENTY_BYTES	(32ULL << 20)	/* out of memory though this much is movable: kernel zones lack it */
+
+/* Give back what was granted of a block that cannot be used whole. */
+static void ml_grow_give_back(struct ml_device *ml, u32 i)
+{
+	struct ml_span span = ml_blocks_span(ml, i, ml->blocks.block[i].held);
+	int rc = 0;
+
+	ml_blocks_set(ml, i, ML_RETURNING);
+	if (span.count) {
+		ml_request_spans(ml->grow.give_back, MEMLEASE_REQ_RETURN, &span, 1);
+		rc = ml_queue_call(&ml->queue, ml->grow.give_back);
+	}
+	if (rc) {
+		WRITE_ONCE(ml->blocks.block[i].stuck, true);
+		ml_failed(ml, "RETURN", rc);
+		return;
+	}
+	ml_blocks_hold(ml, i, 0);
+	ml_blocks_set(ml, i, ML_VACANT);
+}
+
+static void ml_grow_refused(struct ml_device *ml, u32 reason)
+{
+	struct ml_grow *g = &ml->grow;
+
+	atomic64_inc(&g->refusals);
+	WRITE_ONCE(g->last_reason, reason);
+	g->pause_ms = ml_backoff_ms(g->pause_ms, ML_PAUSE_FIRST_MS, ML_PAUSE_MAX_MS);
+	g->not_before = jiffies + msecs_to_jiffies(g->pause_ms);
+}
+
+/* Hand a block to Linux that was granted whole. */
+static int ml_grow_add(struct ml_device *ml, u32 i)
+{
+	struct ml_blocks *b = &ml->blocks;
+	struct ml_grow *g = &ml->grow;
+	int rc;
+
+	mutex_lock(&b->hotplug);
+	rc = ml_blocks_add(ml, i);
+	mutex_unlock(&b->hotplug);
+	if (rc) {
+		dev_warn_ratelimited(&ml->vdev->dev,
+				     "adding memory block %u failed (error %d), giving it back\n",
+				     i, rc);
+		ml->last_error = rc;
+		ml_grow_give_back(ml, i);
+		return rc;
+	}
+	g->last_add = jiffies;
+	g->added_since_look += b->mb_bytes;
+	atomic64_add(b->mb_bytes, &g->added_bytes);
+	/* Who ran out of memory goes on with the first block. */
+	wake_up_all(&g->wait);
+	return 0;
+}
+
+/* Borrow and add up to n blocks. Returns how many Linux has got. */
+static u32 ml_grow_by(struct ml_device *ml, u32 n, bool kernel)
+{
+	struct ml_grow *g = &ml->grow;
+	struct ml_span spans[ML_GROW_STEP];
+	u32 picked[ML_GROW_STEP];
+	u32 i, got = 0, slots = ml->blocks.slots_per_mb;
+	u32 reason = MEMLEASE_WHY_OK;
+	int rc;
+
+	n = ml_blocks_take(ml, kernel, picked, min3(n, (u32)ML_GROW_STEP, ml->fixed.max_extents));
+	if (!n)
+		return 0;
+	for (i = 0; i < n; i++)
+		spans[i] = ml_blocks_span(ml, picked[i], slots);
+	ml_request_spans(g->borrow, MEMLEASE_REQ_BORROW, spans, n);
+	rc = ml_queue_call(&ml->queue, g->borrow);
+	if (rc) {
+		/* Nothing was granted that we know of, and nothing is touched. */
+		for (i = 0; i < n; i++)
+			ml_blocks_set(ml, picked[i], ML_VACANT);
+		ml_failed(ml, "BORROW", rc);
+		ml_grow_refused(ml, MEMLEASE_WHY_OK);
+		return 0;
+	}
+	atomic64_inc(&g->borrows);
+	/* All grants first: they count as held, whatever adding them takes. */
+	for (i = 0; i < n; i++)
+		ml_blocks_hold(ml, picked[i], ml_request_done(g->borrow, i));
+	for (i = 0; i < n; i++) {
+		u32 done = ml_request_done(g->borrow, i);
+
+		if (done < slots)
+			reason = ml_request_reason(g->borrow, i);
+		if (done < slots && reason == MEMLEASE_WHY_RETIRED)
+			ml_blocks_retire(ml, spans[i].first + done, 1);
+		if (!done) {
+			ml_blocks_set(ml, picked[i], ML_VACANT);
+		} else if (done < slots) {
+			ml_grow_give_back(ml, picked[i]);
+		} else {
+			ml_blocks_set(ml, picked[i], ML_COMMITTED);
+			got += !ml_grow_add(ml, picked[i]);
+		}
+	}
+	if (reason != MEMLEASE_WHY_OK && reason != MEMLEASE_WHY_RETIRED)
+		ml_grow_refused(ml, reason);
+	else if (got)
+		g->pause_ms = 0;
+	return got;
+}
+
+static u32 ml_grow_room(struct ml_device *ml, bool urgent)
+{
+	struct ml_host host = ml_host_now(ml);
+
+	return ml_room(host.limit_blocks, host.target_blocks, ml_blocks_held(ml),
+		       ml->blocks.slots_per_mb, ml_blocks_in(ml, ML_VACANT), urgent);
+}
+
+/* Kernel allocations cannot use movable memory; see to it that they have some. */
+static bool ml_grow_kernel_short(struct ml_device *ml, const struct ml_marks *marks, bool urgent)
+{
+	struct ml_grow *g = &ml->grow;
+
+	if (urgent)
+		return ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES;
+	if (!ml_blocks_in(ml, ML_ONLINE) || ml_kernel_available_bytes() >= marks->kernel) {
+		g->kernel_short = 0;
+		return false;
+	}
+	return ++g->kernel_short >= ML_KERNEL_SHORT_LOOKS;
+}
+
+/* One look, and what follows from it. Returns how many blocks Linux has got. */
+static u32 ml_grow_round(struct ml_device *ml, bool urgent)
+{
+	struct ml_grow *g = &ml->grow;
+	u64 now_ns = ktime_get_ns(), available = ml_available_bytes();
+	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
+					    ml->blocks.mb_bytes);
+	struct ml_need need = {
+		.available = available,
+		.mb_bytes = ml->blocks.mb_bytes,
+		.step = ML_GROW_STEP,
+		.urgent = urgent,
+	};
+	bool kernel;
+
+	g->rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
+			  div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC));
+	g->last_available = available;
+	g->last_look_ns = now_ns;
+	g->added_since_look = 0;
+
+	if (!urgent && time_before(jiffies, g->not_before))
+		return 0;
+	need.rate = g->rate;
+	need.room = ml_grow_room(ml, urgent);
+	if (!need.room)
+		return 0;
+	kernel = ml_grow_kernel_short(ml, &marks, urgent);
+	if (kernel) {
+		g->kernel_short = 0;
+		return ml_grow_by(ml, 1, true);
+	}
+	return ml_grow_by(ml, ml_grow_want(&need, &marks), false);
+}
+
+static void ml_grow_work(struct work_struct *work)
+{
+	struct ml_grow *g = container_of(to_delayed_work(work), struct ml_grow, work);
+	struct ml_device *ml = container_of(g, struct ml_device, grow);
+	unsigned int flags = memalloc_noreclaim_save();
+	u32 asked = atomic_xchg(&g->urgent, 0), round, look_ms;
+	struct ml_marks marks;
+
+	for (round = 0; round < ML_ROUNDS_MAX && !READ_ONCE(g->stopped); round++)
+		if (!ml_grow_round(ml, asked && !round))
+			break;
+	memalloc_noreclaim_restore(flags);
+	if (asked) {
+		atomic_inc(&g->answered);
+		wake_up_all(&g->wait);
+	}
+	if (READ_ONCE(g->stopped))
+		return;
+	marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes), ml->blocks.mb_bytes);
+	look_ms = ml_look_ms(g->last_available, marks.low, g->rate);
+	/* With nothing to be had, looking often is of no use. */
+	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false))
+		look_ms = max(look_ms, 100U);
+	/* Not modified: a kick that came meanwhile is due earlier. */
+	queue_delayed_work(g->wq, &g->work, msecs_to_jiffies(look_ms));
+}
+
+void ml_grow_kick(struct ml_device *ml)
+{
+	if (!READ_ONCE(ml->grow.stopped))
+		mod_delayed_work(ml->grow.wq, &ml->grow.work, 0);
+}
+
+/* Reclaim has begun: no object of ours to free, but a good time to look. */
+static unsigned long ml_grow_count_objects(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct ml_device *ml = ml_shrinker_private(shrinker);
+
+	if (time_after_eq(jiffies, READ_ONCE(ml->grow.next_kick))) {
+		WRITE_ONCE(ml->grow.next_kick, jiffies + 1);
+		ml_grow_kick(ml);
+	}
+	return 0;
+}
+
+static unsigned long ml_grow_scan_objects(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	return SHRINK_STOP;
+}
+
+/*
+ * The kernel is about to kill a process. It holds its own lock of this path, so
+ * all that the worker does must work without it. The wait is bounded: a host
+ * that does not answer must not keep the kernel from helping itself.
+ */
+static int ml_grow_oom(struct notifier_block *nb, unsigned long action, void *arg)
+{
+	struct ml_grow *g = container_of(nb, struct ml_grow, oom);
+	struct ml_device *ml = container_of(g, struct ml_device, grow);
+	unsigned long *freed = arg;
+	u64 before = atomic64_read(&g->added_bytes), added;
+	int answered = atomic_read(&g->answered);
+
+	if (READ_ONCE(g->stopped))
+		return NOTIFY_OK;
+	atomic_inc(&g->urgent);
+	/* A memory block that is being emptied holds the lock that adding needs. */
+	ml_shrink_interrupt(ml);
+	ml_grow_kick(ml);
+	wait_event_timeout(g->wait,
+			   atomic64_read(&g->added_bytes) != before ||
+			   atomic_read(&g->answered) != answered || READ_ONCE(g->stopped),
+			   msecs_to_jiffies(ML_OOM_WAIT_MS));
+	added = atomic64_read(&g->added_bytes) - before;
+	if (added) {
+		atomic64_inc(&g->oom_rescues);
+		*freed += added >> PAGE_SHIFT;
+		dev_info_ratelimited(&ml->vdev->dev,
+				     "out of memory: borrowed %llu MiB more\n", added >> 20);
+	}
+	return NOTIFY_OK;
+}
+
+int ml_grow_init(struct ml_device *ml)
+{
+	struct ml_grow *g = &ml->grow;
+	int rc;
+
+	INIT_DELAYED_WORK(&g->work, ml_grow_work);
+	init_waitqueue_head(&g->wait);
+	g->stopped = true;
+	g->not_before = jiffies;
+	g->next_kick = jiffies;
+	g->last_add = jiffies - HZ;
+	g->oom.notifier_call = ml_grow_oom;
+
+	g->wq = alloc_workqueue("memlease_grow", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 1);
+	g->borrow = ml_request_alloc();
+	g->give_back = ml_request_alloc();
+	g->shrinker = ml_shrinker_alloc(ml);
+	if (!g->wq || !g->borrow || !g->give_back || !g->shrinker) {
+		rc = -ENOMEM;
+		goto fail;
+	}
+	g->shrinker->count_objects = ml_grow_count_objects;
+	g->shrinker->scan_objects = ml_grow_scan_objects;
+	g->shrinker->seeks = DEFAULT_SEEKS;
+	rc = ml_shrinker_register(g->shrinker);
+	if (rc)
+		goto fail;
+	rc = register_oom_notifier(&g->oom);
+	if (rc)
+		goto fail;
+	g->oom_registered = true;
+	return 0;
+fail:
+	ml_grow_exit(ml);
+	return rc;
+}
+
+void ml_grow_exit(struct ml_device *ml)
+{
+	struct ml_grow *g = &ml->grow;
+
+	if (g->oom_registered)
+		unregister_oom_notifier(&g->oom);
+	ml_shrinker_free(g->shrinker);
+	if (g->wq)
+		destroy_workqueue(g->wq);
+	ml_request_free(g->borrow);
+	ml_request_free(g->give_back);
+}
+
+void ml_grow_start(struct ml_device *ml)
+{
+	struct ml_grow *g = &ml->grow;
+
+	if (!ml->blocks.count)
+		return;
+	g->last_available = ml_available_bytes();
+	g->last_look_ns = ktime_get_ns();
+	g->added_since_look = 0;
+	WRITE_ONCE(g->stopped, false);
+	ml_grow_kick(ml);
+}
+
+void ml_grow_hold(struct ml_device *ml)
+{
+	WRITE_ONCE(ml->grow.stopped, true);
+	wake_up_all(&ml->grow.wait);
+}
+
+void ml_grow_stop(struct ml_device *ml)
+{
+	ml_grow_hold(ml);
+	cancel_delayed_work_sync(&ml->grow.work);
+}

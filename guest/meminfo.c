@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Reads the kernel's own counters; see meminfo.h. Iterates over zones by node,
+ * because the kernel's iterators are not for modules.
+ */
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/vmstat.h>
+
+#include "meminfo.h"
+
+u64 ml_total_bytes(void)
+{
+	return (u64)totalram_pages() << PAGE_SHIFT;
+}
+
+u64 ml_free_bytes(void)
+{
+	return (u64)global_zone_page_state(NR_FREE_PAGES) << PAGE_SHIFT;
+}
+
+u64 ml_available_bytes(void)
+{
+	long available = si_mem_available();
+
+	return available > 0 ? (u64)available << PAGE_SHIFT : 0;
+}
+
+u64 ml_cache_bytes(void)
+{
+	return (u64)global_node_page_state(NR_FILE_PAGES) << PAGE_SHIFT;
+}
+
+u64 ml_kernel_available_bytes(void)
+{
+	u64 pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+			unsigned long have, keep;
+
+			if (!populated_zone(zone) || z == ZONE_MOVABLE || zone_is_zone_device(zone))
+				continue;
+			have = zone_page_state(zone, NR_FREE_PAGES) +
+			       zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
+			       zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
+			keep = low_wmark_pages(zone);
+			pages += have > keep ? have - keep : 0;
+		}
+	}
+	return pages << PAGE_SHIFT;
+}
+
+u64 ml_movable_free_bytes(void)
+{
+	u64 pages = 0;
+	int nid;
+
+	for_each_online_node(nid) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+		unsigned long have, keep;
+
+		if (!populated_zone(zone))
+			continue;
+		have = zone_page_state(zone, NR_FREE_PAGES);
+		keep = high_wmark_pages(zone);
+		pages += have > keep ? have - keep : 0;
+	}
+	return pages << PAGE_SHIFT;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What Linux says of its memory, in bytes. Cheap enough to ask some hundred
+ * times a second; never sleeps.
+ */
+#ifndef MEMLEASE_MEMINFO_H
+#define MEMLEASE_MEMINFO_H
+
+#include <linux/types.h>
+
+u64 ml_total_bytes(void);
+u64 ml_free_bytes(void);
+u64 ml_available_bytes(void);	/* free, or freed without swapping */
+u64 ml_cache_bytes(void);
+
+/* Zones that kernel allocations can use, and those that only movable ones can. */
+u64 ml_kernel_available_bytes(void);
+u64 ml_movable_free_bytes(void);
+
+#endif /* MEMLEASE_MEMINFO_H */

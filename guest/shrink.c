@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Shrinking; see shrink.h.
+ *
+ * A round takes the blocks from the emptiest to the fullest and tries each once,
+ * as long as the guest keeps its reserve. One attempt has at most
+ * ML_ATTEMPT_MS: the kernel goes on for ever with a page that does not move, so
+ * `alarm` sends a signal, which is what it heeds. After a round that did not get
+ * there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
+ * to 5 s), and begins anew. A new target ends the attempt and the pause.
+ */
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "memlease.h"
+
+#define ML_ATTEMPT_MS		5000
+#define ML_PAUSE_FIRST_MS	1000
+#define ML_PAUSE_MAX_MS		60000
+#define ML_PAUSE_URGENT_MAX_MS	5000
+#define ML_ALARM_SIGNAL		SIGUSR1
+
+static const char * const ml_target_state_names[] = {
+	[MEMLEASE_TARGET_NONE] = "none",
+	[MEMLEASE_TARGET_WORKING] = "working",
+	[MEMLEASE_TARGET_MET] = "met",
+	[MEMLEASE_TARGET_PARTLY] = "partly",
+};
+
+const char *ml_target_state_text(u32 state)
+{
+	return state < ARRAY_SIZE(ml_target_state_names) ? ml_target_state_names[state] : "unknown";
+}
+
+void ml_shrink_interrupt(struct ml_device *ml)
+{
+	if (ml->shrink.task)
+		send_sig(ML_ALARM_SIGNAL, ml->shrink.task, 1);
+}
+
+static void ml_shrink_alarm(struct work_struct *work)
+{
+	struct ml_shrink *s = container_of(to_delayed_work(work), struct ml_shrink, alarm);
+
+	ml_shrink_interrupt(container_of(s, struct ml_device, shrink));
+}
+
+void ml_shrink_kick(struct ml_device *ml)
+{
+	WRITE_ONCE(ml->shrink.kick, true);
+	wake_up_all(&ml->shrink.wait);
+}
+
+void ml_shrink_hold(struct ml_device *ml, bool held)
+{
+	WRITE_ONCE(ml->shrink.held, held);
+	if (held)
+		ml_shrink_interrupt(ml);
+	ml_shrink_kick(ml);
+}
+
+static void ml_shrink_state(struct ml_device *ml, u32 state)
+{
+	if (ml->shrink.state == state)
+		return;
+	WRITE_ONCE(ml->shrink.state, state);
+	/* The host hears of the end at once, not with the next statistics. */
+	ml_stats_send_now(ml);
+}
+
+/* Take over what the config space says. Returns whether there is something to do. */
+static bool ml_shrink_look(struct ml_device *ml)
+{
+	struct ml_shrink *s = &ml->shrink;
+	struct ml_host host = ml_host_now(ml);
+	u64 held = ml_blocks_held(ml);
+
+	if (!s->seq_known || s->seq != host.target_seq || s->goal != host.target_blocks) {
+		s->seq_known = true;
+		s->seq = host.target_seq;
+		s->goal = host.target_blocks;
+		s->deadline_ns = ktime_get_ns() + (u64)host.target_deadline_ms * NSEC_PER_MSEC;
+		s->pause_ms = 0;
+		if (host.target_blocks == MEMLEASE_NO_TARGET)
+			ml_shrink_state(ml, MEMLEASE_TARGET_NONE);
+		else if (held > s->goal)
+			ml_shrink_state(ml, MEMLEASE_TARGET_WORKING);
+		else
+			ml_shrink_state(ml, MEMLEASE_TARGET_MET);
+	}
+	if (READ_ONCE(s->everything))
+		return held > 0;
+	return s->goal != MEMLEASE_NO_TARGET && held > s->goal;
+}
+
+static bool ml_shrink_changed(struct ml_device *ml)
+{
+	struct ml_host host = ml_host_now(ml);
+
+	return READ_ONCE(ml->shrink.held) || kthread_should_stop() ||
+	       host.target_seq != ml->shrink.seq || host.target_blocks != ml->shrink.goal;
+}
+
+static bool ml_shrink_enough(struct ml_device *ml)
+{
+	if (READ_ONCE(ml->shrink.everything))
+		return !ml_blocks_held(ml);
+	return ml_blocks_held(ml) <= ml->shrink.goal;
+}
+
+/* The rank of a block: less goes first. ~0 for one that is not ours to take. */
+static u64 ml_shrink_rank(struct ml_device *ml, u32 i)
+{
+	struct ml_block *block = &ml->blocks.block[i];
+	u64 rank;
+
+	switch (READ_ONCE(block->state)) {
+	case ML_RETURNING:
+		return READ_ONCE(block->stuck) ? 0 : ~0ULL;
+	case ML_ADDED:
+		return 0;
+	case ML_ONLINE:
+		rank = 1 + ml_blocks_used_bytes(ml, i);
+		/* Kernel memory does not move: such blocks are worth a try only if empty. */
+		if (block->kernel)
+			rank += ml->blocks.mb_bytes;
+		return block->retired ? 1 : rank;
+	}
+	return ~0ULL;
+}
+
+/* The next block to try in this round, or the number of blocks. */
+static u32 ml_shrink_pick(struct ml_device *ml)
+{
+	u64 best_rank = ~0ULL;
+	u32 i, best = ml->blocks.count;
+
+	for (i = 0; i < ml->blocks.count; i++) {
+		u64 rank;
+
+		if (ml->shrink.skip[i])
+			continue;
+		rank = ml_shrink_rank(ml, i);
+		if (rank < best_rank) {
+			best_rank = rank;
+			best = i;
+		}
+		cond_resched();
+	}
+	return best;
+}
+
+static int ml_shrink_return(struct ml_device *ml, u32 i)
+{
+	struct ml_span span = ml_blocks_span(ml, i, ml->blocks.block[i].held);
+	int rc;
+
+	if (READ_ONCE(ml->blocks.block[i].state) != ML_RETURNING)
+		ml_blocks_set(ml, i, ML_RETURNING);
+	ml_request_spans(ml->shrink.give_back, MEMLEASE_REQ_RETURN, &span, 1);
+	rc = ml_queue_call(&ml->queue, ml->shrink.give_back);
+	if (!rc && ml_request_done(ml->shrink.give_back, 0) != span.count)
+		rc = -EAGAIN;
+	WRITE_ONCE(ml->blocks.block[i].stuck, rc != 0);
+	if (rc) {
+		ml_failed(ml, "RETURN", rc);
+		return rc;
+	}
+	ml_blocks_hold(ml, i, 0);
+	ml_blocks_set(ml, i, ML_VACANT);
+	return 0;
+}
+
+/* Empty one block and return it. */
+static int ml_shrink_one(struct ml_device *ml, u32 i)
+{
+	struct ml_blocks *b = &ml->blocks;
+	struct ml_shrink *s = &ml->shrink;
+	u64 now = ktime_get_ns(), left_ms = ML_ATTEMPT_MS;
+	u8 state;
+	int rc = 0;
+
+	/* Past the deadline nobody waits: an attempt may take its full time. */
+	if (s->deadline_ns > now)
+		left_ms = clamp(div_u64(s->deadline_ns - now, NSEC_PER_MSEC), 100ULL, left_ms);
+
+	mutex_lock(&b->hotplug);
+	state = READ_ONCE(b->block[i].state);
+	if (state == ML_ADDED || state == ML_ONLINE) {
+		flush_signals(current);
+		mod_delayed_work(ml->wq, &s->alarm, msecs_to_jiffies(left_ms));
+		rc = ml_blocks_remove(ml, i);
+		cancel_delayed_work_sync(&s->alarm);
+		flush_signals(current);
+	} else if (state != ML_RETURNING) {
+		rc = -EAGAIN;
+	}
+	mutex_unlock(&b->hotplug);
+	return rc ? rc : ml_shrink_return(ml, i);
+}
+
+/* Try each block once, the emptiest first, as far as it is needed and can be borne. */
+static void ml_shrink_round(struct ml_device *ml)
+{
+	struct ml_shrink *s = &ml->shrink;
+	u32 i, count = ml->blocks.count;
+
+	memset(s->skip, 0, count * sizeof(*s->skip));
+	while (!ml_shrink_enough(ml) && !ml_shrink_changed(ml)) {
+		struct ml_marks marks = ml_marks_of(ml_total_bytes(),
+						    READ_ONCE(ml->low_mark_bytes),
+						    ml->blocks.mb_bytes);
+
+		if (!ml_may_shrink(ml_available_bytes(), ml->blocks.mb_bytes, marks.reserve))
+			break;
+		i = ml_shrink_pick(ml);
+		if (i >= count)
+			break;
+		if (ml_shrink_one(ml, i))
+			s->skip[i] = true;
+	}
+}
+
+/* After a round: what to tell the host, and how long to pause. In jiffies. */
+static long ml_shrink_after(struct ml_device *ml)
+{
+	struct ml_shrink *s = &ml->shrink;
+	u64 now = ktime_get_ns();
+	u32 most = ML_PAUSE_MAX_MS;
+
+	if (ml_shrink_enough(ml)) {
+		ml_shrink_state(ml, s->goal == MEMLEASE_NO_TARGET ? MEMLEASE_TARGET_NONE :
+				MEMLEASE_TARGET_MET);
+		return MAX_SCHEDULE_TIMEOUT;
+	}
+	if (now < s->deadline_ns) {
+		u32 left_ms = div_u64(s->deadline_ns - now, NSEC_PER_MSEC) + 1;
+
+		/* Not past the deadline, at which the host wants to hear of us. */
+		most = min_t(u32, left_ms, ML_PAUSE_URGENT_MAX_MS);
+	} else {
+		ml_shrink_state(ml, MEMLEASE_TARGET_PARTLY);
+	}
+	s->pause_ms = ml_backoff_ms(s->pause_ms, ML_PAUSE_FIRST_MS, ML_PAUSE_MAX_MS);
+	return msecs_to_jiffies(min(s->pause_ms, most));
+}
+
+static bool ml_shrink_wanted(struct ml_shrink *s)
+{
+	return READ_ONCE(s->kick) || kthread_should_stop();
+}
+
+static int ml_shrink_thread(void *data)
+{
+	struct ml_device *ml = data;
+	struct ml_shrink *s = &ml->shrink;
+	long pause = MAX_SCHEDULE_TIMEOUT;
+
+	allow_signal(ML_ALARM_SIGNAL);
+	while (!kthread_should_stop()) {
+		wait_event_idle_timeout(s->wait, ml_shrink_wanted(s), pause);
+		flush_signals(current);
+		WRITE_ONCE(s->kick, false);
+		pause = MAX_SCHEDULE_TIMEOUT;
+		if (kthread_should_stop() || READ_ONCE(s->held))
+			continue;
+		if (ml_shrink_look(ml)) {
+			WRITE_ONCE(s->idle, false);
+			ml_shrink_round(ml);
+			if (!ml_shrink_changed(ml))
+				pause = ml_shrink_after(ml);
+			else
+				WRITE_ONCE(s->kick, true);
+		} else if (s->goal != MEMLEASE_NO_TARGET) {
+			ml_shrink_state(ml, MEMLEASE_TARGET_MET);
+		}
+		WRITE_ONCE(s->idle, true);
+		wake_up_all(&s->wait);
+	}
+	return 0;
+}
+
+u64 ml_shrink_everything(struct ml_device *ml, u32 timeout_ms)
+{
+	struct ml_shrink *s = &ml->shrink;
+
+	if (!ml_blocks_held(ml))
+		return 0;
+	WRITE_ONCE(s->everything, true);
+	ml_shrink_kick(ml);
+	wait_event_idle_timeout(s->wait, !ml_blocks_held(ml), msecs_to_jiffies(timeout_ms));
+	WRITE_ONCE(s->everything, false);
+	return ml_blocks_held(ml);
+}
+
+int ml_shrink_init(struct ml_device *ml)
+{
+	struct ml_shrink *s = &ml->shrink;
+	struct task_struct *task;
+
+	init_waitqueue_head(&s->wait);
+	INIT_DELAYED_WORK(&s->alarm, ml_shrink_alarm);
+	s->held = true;
+	s->goal = MEMLEASE_NO_TARGET;
+	s->skip = kvcalloc(max(ml->blocks.count, 1U), sizeof(*s->skip), GFP_KERNEL);
+	s->give_back = ml_request_alloc();
+	if (!s->skip || !s->give_back)
+		goto fail;
+	task = kthread_run(ml_shrink_thread, ml, "memlease_shrink");
+	if (IS_ERR(task))
+		goto fail;
+	s->task = task;
+	return 0;
+fail:
+	kvfree(s->skip);
+	ml_request_free(s->give_back);
+	return -ENOMEM;
+}
+
+void ml_shrink_exit(struct ml_device *ml)
+{
+	struct ml_shrink *s = &ml->shrink;
+	struct task_struct *task = s->task;
+
+	ml_shrink_hold(ml, true);
+	kthread_stop(task);
+	s->task = NULL;
+	cancel_delayed_work_sync(&s->alarm);
+	kvfree(s->skip);
+	ml_request_free(s->give_back);
+}

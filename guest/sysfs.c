@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The sysfs files; see sysfs.h and docs/guest.md. One value a file, but for
+ * `memory_blocks`, which is one line for each state.
+ */
+#include <linux/device.h>
+#include <linux/kernel.h>
+
+#include "memlease.h"
+#include "sysfs.h"
+
+static struct ml_device *ml_of(struct device *dev)
+{
+	return dev_to_virtio(dev)->priv;
+}
+
+/* A file that shows one number. */
+#define ML_SHOW(name, value)							\
+static ssize_t name##_show(struct device *dev, struct device_attribute *attr,	\
+			   char *buf)						\
+{										\
+	struct ml_device *ml = ml_of(dev);					\
+										\
+	return sysfs_emit(buf, "%llu\n", (u64)(value));				\
+}										\
+static DEVICE_ATTR_RO(name)
+
+ML_SHOW(committed_blocks, ml_blocks_held(ml));
+ML_SHOW(window_blocks, (u64)ml->blocks.count * ml->blocks.slots_per_mb);
+ML_SHOW(memory_block_blocks, ml->blocks.slots_per_mb);
+ML_SHOW(limit, ml_host_now(ml).limit_blocks);
+ML_SHOW(reported_blocks, atomic64_read(&ml->report.reported));
+ML_SHOW(report_requests, atomic64_read(&ml->report.requests));
+ML_SHOW(borrows, atomic64_read(&ml->grow.borrows));
+ML_SHOW(borrowed_bytes, atomic64_read(&ml->grow.added_bytes));
+ML_SHOW(refusals, atomic64_read(&ml->grow.refusals));
+ML_SHOW(oom_rescues, atomic64_read(&ml->grow.oom_rescues));
+ML_SHOW(offline_failures, READ_ONCE(ml->blocks.offline_failures));
+ML_SHOW(online_failures, READ_ONCE(ml->blocks.online_failures));
+ML_SHOW(events, atomic64_read(&ml->events.count));
+
+static ssize_t target_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct ml_host host = ml_host_now(ml_of(dev));
+
+	if (host.target_blocks == MEMLEASE_NO_TARGET)
+		return sysfs_emit(buf, "none\n");
+	return sysfs_emit(buf, "%llu\n", host.target_blocks);
+}
+static DEVICE_ATTR_RO(target);
+
+static ssize_t target_state_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n",
+			  ml_target_state_text(READ_ONCE(ml_of(dev)->shrink.state)));
+}
+static DEVICE_ATTR_RO(target_state);
+
+static ssize_t last_refusal_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", ml_reason_text(READ_ONCE(ml_of(dev)->grow.last_reason)));
+}
+static DEVICE_ATTR_RO(last_refusal);
+
+static ssize_t last_error_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(ml_of(dev)->last_error));
+}
+static DEVICE_ATTR_RO(last_error);
+
+static ssize_t state_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct ml_device *ml = ml_of(dev);
+	struct ml_host host = ml_host_now(ml);
+
+	if (READ_ONCE(ml->broken))
+		return sysfs_emit(buf, "broken: %s\n", ml_broken_text(host.broken_reason));
+	if (READ_ONCE(ml->pm_hold))
+		return sysfs_emit(buf, "asleep\n");
+	return sysfs_emit(buf, "running\n");
+}
+static DEVICE_ATTR_RO(state);
+
+static ssize_t reporting_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct ml_report *r = &ml_of(dev)->report;
+
+	if (r->registered)
+		return sysfs_emit(buf, "on\n");
+	if (r->status == -EBUSY)
+		return sysfs_emit(buf, "off: another driver reports\n");
+	return sysfs_emit(buf, "off\n");
+}
+static DEVICE_ATTR_RO(reporting);
+
+static ssize_t memory_blocks_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct ml_device *ml = ml_of(dev);
+	enum ml_state state;
+	int at = 0;
+
+	for (state = 0; state < ML_STATE_COUNT; state++)
+		at += sysfs_emit_at(buf, at, "%s %u\n", ml_state_text(state),
+				    ml_blocks_in(ml, state));
+	return at;
+}
+static DEVICE_ATTR_RO(memory_blocks);
+
+static ssize_t low_mark_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct ml_device *ml = ml_of(dev);
+	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
+					    ml->blocks.mb_bytes);
+
+	return sysfs_emit(buf, "%llu\n", marks.low);
+}
+
+/* Bytes, with a suffix if you like; "auto" or 0 for the driver's own choice. */
+static ssize_t low_mark_store(struct device *dev, struct device_attribute *attr,
+			      const char *buf, size_t count)
+{
+	struct ml_device *ml = ml_of(dev);
+	u64 bytes = 0;
+	char *end;
+
+	if (!sysfs_streq(buf, "auto")) {
+		bytes = memparse(buf, &end);
+		if (end == buf || (*end && *end != '\n') || bytes > ml_total_bytes())
+			return -EINVAL;
+	}
+	WRITE_ONCE(ml->low_mark_bytes, bytes);
+	ml_grow_kick(ml);
+	return count;
+}
+static DEVICE_ATTR_RW(low_mark);
+
+static ssize_t report_interval_ms_show(struct device *dev, struct device_attribute *attr,
+				       char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ml_of(dev)->report.interval_ms));
+}
+
+/* 0 leaves the pace to the kernel: a sixteenth of the free memory every 2 s. */
+static ssize_t report_interval_ms_store(struct device *dev, struct device_attribute *attr,
+					const char *buf, size_t count)
+{
+	struct ml_device *ml = ml_of(dev);
+	u32 ms;
+	int rc = kstrtou32(buf, 0, &ms);
+
+	if (rc)
+		return rc;
+	if (ms > 3600 * MSEC_PER_SEC)
+		return -EINVAL;
+	WRITE_ONCE(ml->report.interval_ms, ms);
+	ml_report_now(ml);
+	return count;
+}
+static DEVICE_ATTR_RW(report_interval_ms);
+
+static struct attribute *ml_sysfs_attrs[] = {
+	&dev_attr_committed_blocks.attr,
+	&dev_attr_window_blocks.attr,
+	&dev_attr_memory_block_blocks.attr,
+	&dev_attr_memory_blocks.attr,
+	&dev_attr_limit.attr,
+	&dev_attr_target.attr,
+	&dev_attr_target_state.attr,
+	&dev_attr_reporting.attr,
+	&dev_attr_reported_blocks.attr,
+	&dev_attr_report_requests.attr,
+	&dev_attr_report_interval_ms.attr,
+	&dev_attr_borrows.attr,
+	&dev_attr_borrowed_bytes.attr,
+	&dev_attr_refusals.attr,
+	&dev_attr_last_refusal.attr,
+	&dev_attr_last_error.attr,
+	&dev_attr_oom_rescues.attr,
+	&dev_attr_offline_failures.attr,
+	&dev_attr_online_failures.attr,
+	&dev_attr_events.attr,
+	&dev_attr_state.attr,
+	&dev_attr_low_mark.attr,
+	NULL,
+};
+
+static const struct attribute_group ml_sysfs_group = {
+	.name = "memlease",
+	.attrs = ml_sysfs_attrs,
+};
+
+const struct attribute_group *ml_sysfs_groups[] = {
+	&ml_sysfs_group,
+	NULL,
+};

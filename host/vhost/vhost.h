@@ -72,7 +72,8 @@ void vhost_vm_forget(struct lend_vm *vm);
 
 /*
  * The lender's hooks; members of struct lend_hooks. They only take notes: the
- * work is done from the event loop. ctx is not looked at.
+ * work is done from the event loop. ctx is not looked at. Of a RETIRED event,
+ * seq is the region, and a and b are slots of its file.
  */
 void vhost_on_served(void *ctx, struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 void vhost_on_config_changed(void *ctx, struct lend_vm *vm);

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Guest memory, seen by the daemon: see gmem.h. The memory table with its
+ * checks, translation, and copies that survive a bus error. Called by the rings
+ * and the device of this folder, on the event loop's thread.
+ */
+#include "gmem.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "peerfd.h"
+
+/* Where a bus error of this thread goes, while it copies. */
+static __thread sigjmp_buf *volatile bus_guard;
+static struct sigaction bus_before;
+static bool bus_installed;
+
+static void bus_error(int sig, siginfo_t *info, void *context)
+{
+	if (bus_guard)
+		siglongjmp(*bus_guard, 1);
+	/* Not ours: whoever was there before us; by default the fault repeats and ends us. */
+	if (bus_before.sa_flags & SA_SIGINFO) {
+		bus_before.sa_sigaction(sig, info, context);
+	} else if (bus_before.sa_handler != SIG_DFL && bus_before.sa_handler != SIG_IGN) {
+		bus_before.sa_handler(sig);
+	} else {
+		signal(SIGBUS, SIG_DFL);
+	}
+}
+
+int gmem_init_process(void)
+{
+	/* SA_NODEFER: the handler leaves by siglongjmp, which restores no mask. */
+	struct sigaction action = {
+		.sa_sigaction = bus_error,
+		.sa_flags = SA_SIGINFO | SA_NODEFER,
+	};
+
+	if (bus_installed)
+		return 0;
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGBUS, &action, &bus_before) < 0)
+		return -errno;
+	bus_installed = true;
+	return 0;
+}
+
+void gmem_init(struct gmem *g, struct lend_vm *vm)
+{
+	memset(g, 0, sizeof(*g));
+	g->vm = vm;
+}
+
+void gmem_close(struct gmem *g)
+{
+	if (g->map)
+		munmap(g->map, g->map_bytes);
+	g->map = NULL;
+	g->count = 0;
+}
+
+static int gmem_map(struct gmem *g)
+{
+	uint64_t bytes = lend_region_blocks(g->vm, MEMLEASE_REGION_BOOT) * MEMLEASE_BLOCK_BYTES;
+	void *map;
+
+	if (g->map)
+		return 0;
+	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+		   lend_region_fd(g->vm, MEMLEASE_REGION_BOOT), 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	/* A core dump of the daemon shall not hold tenants' memory. */
+	madvise(map, bytes, MADV_DONTDUMP);
+	g->map = map;
+	g->map_bytes = bytes;
+	return 0;
+}
+
+/* Which of the VM's files is it? MEMLEASE_REGION_COUNT: none. */
+static enum memlease_region gmem_identify(const struct gmem *g, int fd)
+{
+	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
+		if (peerfd_same_file(fd, lend_region_fd(g->vm, r)))
+			return r;
+	return MEMLEASE_REGION_COUNT;
+}
+
+static int gmem_check_entry(const struct gmem *g, const struct gmem_table_entry *e,
+			    enum memlease_region region, char *why, size_t why_size)
+{
+	uint64_t file = lend_region_blocks(g->vm, region) * MEMLEASE_BLOCK_BYTES;
+	uint64_t end;
+
+	if (e->bytes == 0 || __builtin_add_overflow(e->off, e->bytes, &end) || end > file) {
+		snprintf(why, why_size, "0x%" PRIx64 " bytes at offset 0x%" PRIx64
+			 " lie outside the file, which has 0x%" PRIx64, e->bytes, e->off, file);
+		return -EINVAL;
+	}
+	if (__builtin_add_overflow(e->gpa, e->bytes, &end) ||
+	    __builtin_add_overflow(e->user, e->bytes, &end)) {
+		snprintf(why, why_size, "0x%" PRIx64 " bytes at 0x%" PRIx64 " (0x%" PRIx64
+			 " in QEMU) wrap around", e->bytes, e->gpa, e->user);
+		return -EINVAL;
+	}
+	if ((e->gpa ^ e->off) & (MEMLEASE_BLOCK_BYTES - 1)) {
+		snprintf(why, why_size, "guest-physical 0x%" PRIx64 " is offset 0x%" PRIx64
+			 " of its file: not the same place in a 2 MiB block", e->gpa, e->off);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int gmem_add_region(struct gmem *g, const struct gmem_table_entry *e,
+			   enum memlease_region region, char *why, size_t why_size)
+{
+	for (unsigned int i = 0; i < g->count; i++) {
+		const struct gmem_region *r = &g->regions[i];
+
+		if ((e->gpa < r->gpa + r->bytes && r->gpa < e->gpa + e->bytes) ||
+		    (e->user < r->user + r->bytes && r->user < e->user + e->bytes) ||
+		    (region == r->region && e->off < r->off + r->bytes &&
+		     r->off < e->off + e->bytes)) {
+			snprintf(why, why_size, "memory at 0x%" PRIx64 " overlaps memory at 0x%"
+				 PRIx64, e->gpa, r->gpa);
+			return -EINVAL;
+		}
+	}
+	g->regions[g->count++] = (struct gmem_region){
+		.gpa = e->gpa, .bytes = e->bytes, .user = e->user, .off = e->off, .region = region,
+	};
+	return 0;
+}
+
+int gmem_set_table(struct gmem *g, const struct gmem_table_entry *entries, const int *fds,
+		   unsigned int count, char *why, size_t why_size)
+{
+	bool boot = false;
+	int r;
+
+	assert(count <= GMEM_REGIONS_MAX);
+	g->count = 0;
+	for (unsigned int i = 0; i < count; i++) {
+		enum memlease_region region = gmem_identify(g, fds[i]);
+
+		if (region == MEMLEASE_REGION_COUNT)
+			continue;
+		boot |= region == MEMLEASE_REGION_BOOT;
+		r = gmem_check_entry(g, &entries[i], region, why, why_size);
+		if (r == 0)
+			r = gmem_add_region(g, &entries[i], region, why, why_size);
+		if (r < 0)
+			goto fail;
+	}
+	r = -EINVAL;
+	if (!boot) {
+		snprintf(why, why_size, "none of %u regions is this VM's boot memory, %s", count,
+			 lend_region_path(g->vm, MEMLEASE_REGION_BOOT));
+		goto fail;
+	}
+	r = gmem_map(g);
+	if (r < 0) {
+		snprintf(why, why_size, "boot memory cannot be mapped: %s", strerror(-r));
+		goto fail;
+	}
+	return 0;
+fail:
+	g->count = 0;
+	return r;
+}
+
+/* Is [addr, addr + len) inside [base, base + bytes)? No sum here can overflow. */
+static bool inside(uint64_t addr, uint64_t len, uint64_t base, uint64_t bytes)
+{
+	return addr >= base && addr - base <= bytes && len <= bytes - (addr - base);
+}
+
+int gmem_span(const struct gmem *g, gpa_t gpa, uint64_t len, struct gmem_span *out)
+{
+	for (unsigned int i = 0; i < g->count; i++) {
+		const struct gmem_region *r = &g->regions[i];
+
+		if (r->region == MEMLEASE_REGION_BOOT && len > 0 &&
+		    inside(gpa.raw, len, r->gpa, r->bytes)) {
+			*out = (struct gmem_span){ r->off + (gpa.raw - r->gpa), len };
+			return 0;
+		}
+	}
+	return -EFAULT;
+}
+
+int gmem_span_user(const struct gmem *g, uint64_t user, uint64_t len, struct gmem_span *out)
+{
+	for (unsigned int i = 0; i < g->count; i++) {
+		const struct gmem_region *r = &g->regions[i];
+
+		if (r->region == MEMLEASE_REGION_BOOT && len > 0 &&
+		    inside(user, len, r->user, r->bytes)) {
+			*out = (struct gmem_span){ r->off + (user - r->user), len };
+			return 0;
+		}
+	}
+	return -EFAULT;
+}
+
+int gmem_boot_run(const struct gmem *g, uint64_t first, uint64_t count, struct gmem_run *out)
+{
+	struct gmem_span span;
+	uint64_t left;
+
+	if (first > UINT64_MAX / MEMLEASE_BLOCK_BYTES)
+		return -ERANGE;
+	for (unsigned int i = 0; i < g->count; i++) {
+		const struct gmem_region *r = &g->regions[i];
+		gpa_t gpa = { first * MEMLEASE_BLOCK_BYTES };
+
+		if (r->region != MEMLEASE_REGION_BOOT ||
+		    !inside(gpa.raw, MEMLEASE_BLOCK_BYTES, r->gpa, r->bytes))
+			continue;
+		span.off = r->off + (gpa.raw - r->gpa);
+		left = (r->bytes - (gpa.raw - r->gpa)) / MEMLEASE_BLOCK_BYTES;
+		*out = (struct gmem_run){
+			.region = MEMLEASE_REGION_BOOT,
+			.first = span.off / MEMLEASE_BLOCK_BYTES,
+			.count = count < left ? count : left,
+		};
+		return 0;
+	}
+	return -ERANGE;
+}
+
+int gmem_boot_slot(const struct gmem *g, uint64_t file_slot, uint64_t *out)
+{
+	uint64_t off = file_slot * MEMLEASE_BLOCK_BYTES;
+
+	for (unsigned int i = 0; i < g->count; i++) {
+		const struct gmem_region *r = &g->regions[i];
+
+		if (r->region == MEMLEASE_REGION_BOOT &&
+		    inside(off, MEMLEASE_BLOCK_BYTES, r->off, r->bytes)) {
+			*out = (r->gpa + (off - r->off)) / MEMLEASE_BLOCK_BYTES;
+			return 0;
+		}
+	}
+	return -ERANGE;
+}
+
+int gmem_ready(struct gmem *g, struct gmem_span span)
+{
+	uint64_t last = (span.off + span.len - 1) / MEMLEASE_BLOCK_BYTES;
+	int r;
+
+	for (uint64_t slot = span.off / MEMLEASE_BLOCK_BYTES; slot <= last; slot++) {
+		if (lend_resident(g->vm, MEMLEASE_REGION_BOOT, slot))
+			continue;
+		r = lend_touch(g->vm, MEMLEASE_REGION_BOOT, slot);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Ready, and inside: where the bytes are. */
+static int gmem_at(struct gmem *g, struct gmem_span span, uint64_t at, size_t len, uint8_t **out)
+{
+	int r;
+
+	assert(at <= span.len && len <= span.len - at);
+	if (!g->map || !inside(span.off, span.len, 0, g->map_bytes))
+		return -EFAULT;
+	r = gmem_ready(g, (struct gmem_span){ span.off + at, len });
+	if (r < 0)
+		return r;
+	*out = g->map + span.off + at;
+	return 0;
+}
+
+static int guarded_copy(void *to, const void *from, size_t len)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 0)) {
+		bus_guard = NULL;
+		return -EFAULT;
+	}
+	bus_guard = &here;
+	/* The copy stays between the two, which the compiler could not know. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	memcpy(to, from, len);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	bus_guard = NULL;
+	return 0;
+}
+
+static int guarded_load16(const uint16_t *from, uint16_t *to)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 0)) {
+		bus_guard = NULL;
+		return -EFAULT;
+	}
+	bus_guard = &here;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	*to = __atomic_load_n(from, __ATOMIC_ACQUIRE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	bus_guard = NULL;
+	return 0;
+}
+
+static int guarded_store16(uint16_t *to, uint16_t value)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 0)) {
+		bus_guard = NULL;
+		return -EFAULT;
+	}
+	bus_guard = &here;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(to, value, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	bus_guard = NULL;
+	return 0;
+}
+
+int gmem_read(struct gmem *g, struct gmem_span span, uint64_t at, void *to, size_t len)
+{
+	uint8_t *p;
+	int r = gmem_at(g, span, at, len, &p);
+
+	return r < 0 ? r : guarded_copy(to, p, len);
+}
+
+int gmem_write(struct gmem *g, struct gmem_span span, uint64_t at, const void *from, size_t len)
+{
+	uint8_t *p;
+	int r = gmem_at(g, span, at, len, &p);
+
+	return r < 0 ? r : guarded_copy(p, from, len);
+}
+
+int gmem_load16(struct gmem *g, struct gmem_span span, uint64_t at, uint16_t *to)
+{
+	uint16_t le;
+	uint8_t *p;
+	int r = gmem_at(g, span, at, sizeof(le), &p);
+
+	if (r == 0)
+		r = guarded_load16((const uint16_t *)(void *)p, &le);
+	if (r == 0)
+		*to = le16toh(le);
+	return r;
+}
+
+int gmem_store16(struct gmem *g, struct gmem_span span, uint64_t at, uint16_t value)
+{
+	uint8_t *p;
+	int r = gmem_at(g, span, at, sizeof(value), &p);
+
+	return r < 0 ? r : guarded_store16((uint16_t *)(void *)p, htole16(value));
+}

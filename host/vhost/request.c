@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Queue 0: requests. See request.h. Nothing is checked here; check.c did.
+ */
+#include "request.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Rings of all queues, an indirect table, the chain's buffers. */
+#define BUSY_MAX (3 * MEMLEASE_VQ_COUNT + 1 + VIRTQ_SPANS_MAX)
+
+struct failure {
+	enum memlease_broken *reason;
+	char *text;
+	size_t text_size;
+};
+
+static size_t list_busy(const struct request_env *env, const struct virtq_chain *chain,
+			struct gmem_span busy[BUSY_MAX])
+{
+	size_t n = 0;
+
+	for (int i = 0; i < MEMLEASE_VQ_COUNT; i++) {
+		const struct virtq *q = &env->queues[i];
+
+		if (!q->mapped)
+			continue;
+		busy[n++] = q->desc;
+		busy[n++] = q->avail;
+		busy[n++] = q->used;
+	}
+	if (chain->table.len)
+		busy[n++] = chain->table;
+	memcpy(busy + n, chain->span, chain->spans * sizeof(*busy));
+	return n + chain->spans;
+}
+
+/* Copy the request once, check it. */
+static int request_check(struct request_job *job, const struct request_env *env,
+			 const struct failure *f)
+{
+	uint8_t bytes[CHECK_REQUEST_BYTES_MAX];
+	struct gmem_span busy[BUSY_MAX];
+	struct check_env check = {
+		.vm = env->vm,
+		.gmem = env->gmem,
+		.features = env->features,
+		.read_bytes = job->chain.read_bytes,
+		.write_bytes = job->chain.write_bytes,
+		.busy = busy,
+		.busy_count = list_busy(env, &job->chain, busy),
+	};
+	size_t len = check.read_bytes < sizeof(bytes) ? (size_t)check.read_bytes : sizeof(bytes);
+	int r = virtq_read(&job->chain, env->gmem, bytes, len);
+
+	if (r < 0)
+		return r;
+	*f->reason = check_request(&check, bytes, &job->req, f->text, f->text_size);
+	return *f->reason ? -EPROTO : 0;
+}
+
+static int request_begin(struct request_job *job, const struct request_env *env,
+			 const struct failure *f)
+{
+	struct virtq *q = &env->queues[MEMLEASE_VQ_REQUEST];
+	int r = request_check(job, env, f);
+
+	if (r < 0)
+		return r;
+	/* What is answered must not wait for a block when it has been carried out. */
+	r = virtq_ready(q, &job->chain, env->gmem,
+			check_response_bytes(job->req.type, job->req.count));
+	if (r < 0)
+		return r;
+	job->piece = 0;
+	job->piece_done = 0;
+	memset(job->done, 0, sizeof(job->done));
+	memset(job->why, 0, sizeof(job->why));
+	job->active = true;
+	return 0;
+}
+
+static int piece_call(const struct request_env *env, enum memlease_request_type type,
+		      const struct gmem_run *run, uint64_t *done, enum memlease_reason *why)
+{
+	switch (type) {
+	case MEMLEASE_REQ_BORROW:
+		return lend_borrow(env->vm, run->first, run->count, done, why);
+	case MEMLEASE_REQ_RETURN:
+		return lend_return(env->vm, run->first, run->count, done, why);
+	case MEMLEASE_REQ_REPORT:
+		return lend_report(env->vm, run->region, run->first, run->count, done, why);
+	case MEMLEASE_REQ_STATS:
+		break;
+	}
+	assert(!"a request without extents has no pieces");
+	return -EUCLEAN;
+}
+
+/* On to the next piece; behind a shortfall, to the next extent's first. */
+static void piece_finish(struct request_job *job, bool short_of)
+{
+	uint32_t extent = job->req.piece[job->piece].extent;
+
+	job->piece++;
+	job->piece_done = 0;
+	while (short_of && job->piece < job->req.pieces &&
+	       job->req.piece[job->piece].extent == extent)
+		job->piece++;
+}
+
+/* One call to the lender, as large as the units allow. */
+static void piece_step(struct request_job *job, const struct request_env *env,
+		       unsigned int *units)
+{
+	const struct check_piece *p = &job->req.piece[job->piece];
+	uint64_t per_unit = job->req.type == MEMLEASE_REQ_BORROW ? REQUEST_BORROW_PER_UNIT : 1;
+	uint64_t left = p->run.count - job->piece_done;
+	uint64_t most = *units * per_unit;
+	struct gmem_run run = {
+		p->run.region, p->run.first + job->piece_done, left < most ? left : most,
+	};
+	enum memlease_reason why = MEMLEASE_WHY_OK;
+	uint64_t done = 0;
+	int r = piece_call(env, job->req.type, &run, &done, &why);
+
+	/* The lender's own trouble is logged by it; for the guest the host is short. */
+	if ((r < 0 || done < run.count) && why == MEMLEASE_WHY_OK)
+		why = MEMLEASE_WHY_POOL;
+	assert(done <= run.count);
+	*units -= (unsigned int)((run.count + per_unit - 1) / per_unit);
+	job->done[p->extent] += (uint32_t)done;
+	job->piece_done += done;
+	if (r < 0 || done < run.count) {
+		job->why[p->extent] = why;
+		piece_finish(job, true);
+	} else if (job->piece_done == p->run.count) {
+		piece_finish(job, false);
+	}
+}
+
+static int request_answer(struct request_job *job, const struct request_env *env)
+{
+	struct {
+		struct memlease_response head;
+		struct memlease_answer answer[MEMLEASE_MAX_EXTENTS];
+	} out;
+	const struct check_request *req = &job->req;
+	size_t len = check_response_bytes(req->type, req->count);
+	uint32_t answers = req->type == MEMLEASE_REQ_STATS ? 0 : req->count;
+	uint64_t done = 0, asked = 0;
+	int r;
+
+	memset(&out, 0, sizeof(out));
+	for (uint32_t i = 0; i < answers; i++) {
+		done += job->done[i];
+		asked += req->asked[i];
+		out.answer[i].done = htole32(job->done[i]);
+		out.answer[i].reason = htole32(job->why[i]);
+	}
+	out.head.status = htole16(done == asked ? MEMLEASE_DONE :
+				  done == 0 ? MEMLEASE_REFUSED : MEMLEASE_PARTLY);
+	out.head.count = htole16((uint16_t)answers);
+	out.head.done_blocks = htole32((uint32_t)done);
+	out.head.cookie = htole64(req->cookie);
+	r = virtq_write(&job->chain, env->gmem, &out, len);
+	if (r == 0)
+		r = virtq_complete(&env->queues[MEMLEASE_VQ_REQUEST], env->gmem, &job->chain,
+				   (uint32_t)len);
+	if (r == 0)
+		job->active = false;
+	return r;
+}
+
+/* 1: answered. 0: units used up. */
+static int request_continue(struct request_job *job, const struct request_env *env,
+			    unsigned int *units)
+{
+	int r;
+
+	while (job->piece < job->req.pieces) {
+		if (*units == 0)
+			return 0;
+		piece_step(job, env, units);
+	}
+	if (job->req.type == MEMLEASE_REQ_STATS)
+		for (uint32_t i = 0; i < job->req.count; i++)
+			lend_vm_stat(env->vm, job->req.stat[i].tag, job->req.stat[i].value);
+	r = request_answer(job, env);
+	return r < 0 ? r : 1;
+}
+
+/* Everything that is not a wait ends the device; give it a reason and a text. */
+static int request_failed(int r, const struct failure *f)
+{
+	if (r == -EAGAIN)
+		return r;
+	if (r != -EPROTO)
+		snprintf(f->text, f->text_size, "a request in boot memory cannot be reached: %s",
+			 strerror(-r));
+	if (r != -EPROTO || *f->reason == MEMLEASE_BROKEN_NOT)
+		*f->reason = MEMLEASE_BROKEN_RING;
+	return -EPROTO;
+}
+
+int request_run(struct request_job *job, const struct request_env *env, unsigned int *units,
+		enum memlease_broken *reason, char *text, size_t text_size)
+{
+	struct virtq *q = &env->queues[MEMLEASE_VQ_REQUEST];
+	const struct failure f = { reason, text, text_size };
+	int r;
+
+	*reason = MEMLEASE_BROKEN_NOT;
+	while (*units > 0) {
+		if (!job->active) {
+			r = virtq_next(q, env->gmem, &job->chain, text, text_size);
+			if (r == 0)
+				return 0;
+			if (r > 0)
+				r = request_begin(job, env, &f);
+			if (r < 0)
+				return request_failed(r, &f);
+			--*units;
+		}
+		r = request_continue(job, env, units);
+		if (r < 0) {
+			if (r != -EAGAIN)
+				job->active = false;
+			return request_failed(r, &f);
+		}
+	}
+	return 1;
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The vhost-user server: sockets, QEMU's connections and processes, and the
+ * lender's hooks; the implementation of vhost.h. What a message means is
+ * protocol.c's; what a queue does is device.c's.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../base/cleanup.h"
+#include "../base/log.h"
+#include "peerfd.h"
+#include "protocol.h"
+
+#define MESSAGES_PER_TURN 16	/* of one connection in one turn of the event loop */
+#define ACCEPTS_PER_SECOND 20	/* a VM's socket is not looked at more often */
+#define USEC_PER_SEC 1000000ULL
+#define STORE_NAME_SIZE (sizeof("uffd.") + LEND_NAME_MAX)
+
+static void store_name(const struct lend_vm *vm, char name[STORE_NAME_SIZE])
+{
+	snprintf(name, STORE_NAME_SIZE, "uffd.%s", lend_vm_name(vm));
+}
+
+int server_take_uffd(struct vhost_device *d, int fd, const uint64_t hva[MEMLEASE_REGION_COUNT])
+{
+	const struct vhost_store *store = &d->server->store;
+	char name[STORE_NAME_SIZE];
+
+	store_name(d->vm, name);
+	if (store->store_fd)
+		store->store_fd(store->ctx, name, fd);
+	return touch_serve(&d->touch, fd, hva);
+}
+
+static void server_drop_uffd(struct vhost_device *d)
+{
+	const struct vhost_store *store = &d->server->store;
+	char name[STORE_NAME_SIZE];
+
+	store_name(d->vm, name);
+	if (store->drop_fd)
+		store->drop_fd(store->ctx, name);
+}
+
+/* The connection ends; the VM goes on. why: for the log, or NULL. */
+static void server_disconnect(struct vhost_device *d, const char *why)
+{
+	if (quiet_allows(&d->quiet, d->event)) {
+		if (why)
+			ml_warn("vm %s: QEMU's connection is closed: %s", lend_vm_name(d->vm), why);
+		else
+			ml_info("vm %s: QEMU disconnected", lend_vm_name(d->vm));
+	}
+	d->stream_source = sd_event_source_disable_unref(d->stream_source);
+	message_stream_close(&d->stream);
+	device_disconnected(d);
+	lend_vm_detach(d->vm);
+}
+
+/* Everything of this process that belongs to the VM. */
+static void server_remove(struct vhost_device *d)
+{
+	struct vhost_device **p = &d->server->devices;
+
+	while (*p != d)
+		p = &(*p)->next;
+	*p = d->next;
+	lend_vm_set_user(d->vm, NULL);
+	d->listen_source = sd_event_source_disable_unref(d->listen_source);
+	d->stream_source = sd_event_source_disable_unref(d->stream_source);
+	d->pid_source = sd_event_source_disable_unref(d->pid_source);
+	message_stream_close(&d->stream);
+	if (d->listen_fd >= 0)
+		close(d->listen_fd);
+	if (d->pidfd >= 0)
+		close(d->pidfd);
+	free(d->path);
+	device_free(d);
+}
+
+static int process_ended(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct vhost_device *d = arg;
+	struct lend_vm *vm = d->vm;
+
+	(void)source, (void)fd, (void)events;
+	unlink(d->path);
+	server_drop_uffd(d);
+	server_remove(d);
+	lend_vm_end(vm, "QEMU's process ended");
+	return 0;
+}
+
+/* Watch the process that the lender knows; our own copy, so that its closing does not matter. */
+static int server_watch_process(struct vhost_device *d)
+{
+	int fd = lend_vm_pidfd(d->vm);
+
+	d->pid_source = sd_event_source_disable_unref(d->pid_source);
+	if (d->pidfd >= 0)
+		close(d->pidfd);
+	d->pidfd = -1;
+	if (fd < 0)
+		return 0;
+	d->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (d->pidfd < 0)
+		return -errno;
+	return sd_event_add_io(d->event, &d->pid_source, d->pidfd, EPOLLIN, process_ended, d);
+}
+
+/* One message, if a whole one is there. 1: handled. 0: not there. < 0: closed. */
+static int server_one_message(struct vhost_device *d)
+{
+	char why[200] = "";
+	int r = message_receive(&d->stream, why, sizeof(why));
+
+	if (r > 0) {
+		r = protocol_handle(d, &d->stream.in, why, sizeof(why));
+		message_done(&d->stream);
+		if (r == 0)
+			return 1;
+	}
+	if (r == -ENOBUFS)
+		snprintf(why, sizeof(why), "QEMU sends messages but reads no replies");
+	if (r < 0)
+		server_disconnect(d, why[0] && r != -ECONNRESET ? why : NULL);
+	return r;
+}
+
+static int stream_ready(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct vhost_device *d = arg;
+	int r = 1;
+
+	(void)source, (void)fd;
+	if (events & EPOLLOUT && message_flush(&d->stream) < 0) {
+		server_disconnect(d, NULL);
+		return 0;
+	}
+	for (int i = 0; r > 0 && i < MESSAGES_PER_TURN; i++)
+		r = server_one_message(d);
+	if (r >= 0)
+		sd_event_source_set_io_events(d->stream_source, EPOLLIN |
+					      (message_unsent(&d->stream) ? EPOLLOUT : 0));
+	return 0;
+}
+
+/* Is the connection we have still there? One that hung up gives way to the next. */
+static bool server_connected(struct vhost_device *d)
+{
+	char byte;
+
+	if (d->stream.fd < 0)
+		return false;
+	if (recv(d->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+		return true;
+	server_disconnect(d, NULL);
+	return false;
+}
+
+static int server_admit(struct vhost_device *d, int fd, char *why, size_t why_size)
+{
+	struct ucred peer = { 0 };
+	socklen_t size = sizeof(peer);
+	int r;
+
+	if (server_connected(d)) {
+		snprintf(why, why_size, "another connection is open");
+		return -EBUSY;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0) {
+		snprintf(why, why_size, "the kernel does not name its process");
+		return -EPERM;
+	}
+	r = lend_vm_attach(d->vm, peer.pid);
+	if (r == -EBUSY)
+		snprintf(why, why_size, "process %d is not this VM's QEMU, which is still running",
+			 peer.pid);
+	else if (r < 0)
+		snprintf(why, why_size, "process %d: %s", peer.pid, strerror(-r));
+	return r;
+}
+
+static int listen_ready(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
+{
+	ml_autoclose int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct vhost_device *d = arg;
+	char why[120];
+	int r;
+
+	(void)source, (void)events;
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR &&
+		    quiet_allows(&d->quiet, d->event))
+			ml_err("vm %s: a connection cannot be accepted: %s", lend_vm_name(d->vm),
+			       strerror(errno));
+		return 0;
+	}
+	if (server_admit(d, fd, why, sizeof(why)) < 0) {
+		if (quiet_allows(&d->quiet, d->event))
+			ml_warn("vm %s: a connection is refused: %s", lend_vm_name(d->vm), why);
+		return 0;
+	}
+	message_stream_init(&d->stream, ml_steal_fd(&fd));
+	r = server_watch_process(d);
+	if (r >= 0)
+		r = sd_event_add_io(d->event, &d->stream_source, d->stream.fd, EPOLLIN,
+				    stream_ready, d);
+	if (r < 0)
+		server_disconnect(d, strerror(-r));
+	else if (quiet_allows(&d->quiet, d->event))
+		ml_info("vm %s: QEMU connected", lend_vm_name(d->vm));
+	return 0;
+}
+
+/* A socket of an earlier daemon gives way; anything else stays. */
+static int clear_path(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	return unlink(path) < 0 ? -errno : 0;
+}
+
+static int open_socket(const char *path, int *out)
+{
+	ml_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr.sun_path, path);
+	r = clear_path(path);
+	if (r < 0)
+		return r;
+	/* bind() makes the file with the socket's own mode: there is no moment with another. */
+	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    listen(fd, 4) < 0)
+		return -errno;
+	*out = ml_steal_fd(&fd);
+	return 0;
+}
+
+static int server_listen(struct vhost_device *d, const char *path)
+{
+	int r;
+
+	d->path = strdup(path);
+	if (!d->path)
+		return -ENOMEM;
+	r = open_socket(path, &d->listen_fd);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(d->event, &d->listen_source, d->listen_fd, EPOLLIN, listen_ready, d);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_ratelimit(d->listen_source, USEC_PER_SEC, ACCEPTS_PER_SECOND);
+	if (r < 0)
+		return r;
+	return server_watch_process(d);
+}
+
+int vhost_vm_listen(struct vhost_server *s, struct lend_vm *vm, const char *path)
+{
+	struct vhost_device *d;
+	int r;
+
+	if (lend_vm_user(vm))
+		return -EALREADY;
+	r = device_new(&d, s->event, vm);
+	if (r < 0)
+		return r;
+	d->server = s;
+	d->next = s->devices;
+	s->devices = d;
+	lend_vm_set_user(vm, d);
+	r = server_listen(d, path);
+	if (r < 0) {
+		ml_err("vm %s: cannot listen at %s: %s", lend_vm_name(vm), path, strerror(-r));
+		server_remove(d);
+	}
+	return r;
+}
+
+int vhost_vm_adopt_uffd(struct lend_vm *vm, int fd)
+{
+	struct vhost_device *d = lend_vm_user(vm);
+	uint64_t hva[MEMLEASE_REGION_COUNT], window_gpa;
+
+	if (!d || !peerfd_is_uffd(fd) || !lend_vm_layout(vm, hva, &window_gpa)) {
+		ml_warn("vm %s: the stored descriptor %d is of no use: %s", lend_vm_name(vm), fd,
+			d && peerfd_is_uffd(fd) ? "the VM's record has no layout"
+						: "it is not a userfaultfd");
+		if (d)
+			server_drop_uffd(d);
+		close(fd);
+		return -EINVAL;
+	}
+	return touch_serve(&d->touch, fd, hva);
+}
+
+void vhost_vm_forget(struct lend_vm *vm)
+{
+	struct vhost_device *d = lend_vm_user(vm);
+
+	if (!d)
+		return;
+	unlink(d->path);
+	server_drop_uffd(d);
+	server_remove(d);
+}
+
+int vhost_new(struct vhost_server **out, sd_event *event, struct lender *lender,
+	      const struct vhost_store *store)
+{
+	struct vhost_server *s;
+	int r = peerfd_init();
+
+	if (r == 0)
+		r = gmem_init_process();
+	if (r < 0)
+		return r;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->event = sd_event_ref(event);
+	s->lender = lender;
+	if (store)
+		s->store = *store;
+	*out = s;
+	return 0;
+}
+
+void vhost_free(struct vhost_server *s)
+{
+	if (!s)
+		return;
+	while (s->devices)
+		server_remove(s->devices);
+	sd_event_unref(s->event);
+	free(s);
+}
+
+void vhost_on_served(void *ctx, struct lend_vm *vm, enum memlease_region region, uint64_t slot)
+{
+	struct vhost_device *d = lend_vm_user(vm);
+
+	(void)ctx;
+	if (!d)
+		return;
+	touch_wake(&d->touch, region, slot);
+	/* A queue may have waited for it, too. */
+	if (region == MEMLEASE_REGION_BOOT)
+		device_schedule(d);
+}
+
+void vhost_on_config_changed(void *ctx, struct lend_vm *vm)
+{
+	struct vhost_device *d = lend_vm_user(vm);
+
+	(void)ctx;
+	if (!d)
+		return;
+	d->config_changed = true;
+	device_schedule(d);
+}
+
+void vhost_on_guest_event(void *ctx, struct lend_vm *vm, enum memlease_event_type type,
+			  uint32_t seq, uint64_t a, uint64_t b)
+{
+	struct vhost_device *d = lend_vm_user(vm);
+	bool ok = false;
+
+	(void)ctx;
+	if (!d)
+		return;
+	if (type == MEMLEASE_EV_TARGET)
+		ok = event_note_target(&d->events, seq, a, b);
+	else if (type == MEMLEASE_EV_REPORT_NOW)
+		ok = event_note_report_now(&d->events, seq);
+	else if (type == MEMLEASE_EV_RETIRED)
+		ok = event_note_retired(&d->events, (enum memlease_region)seq, a, b);
+	if (!ok)
+		ml_err("vm %s: event %d cannot be noted", lend_vm_name(vm), type);
+	device_schedule(d);
+}

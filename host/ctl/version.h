@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's version, as --version, the greeting and query-version give it.
+ */
+#ifndef ML_CTL_VERSION_H
+#define ML_CTL_VERSION_H
+
+#define ML_VERSION_MAJOR 0
+#define ML_VERSION_MINOR 1
+#define ML_VERSION_MICRO 0
+#define ML_VERSION "0.1.0"
+
+#endif /* ML_CTL_VERSION_H */

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A VM's status as JSON, in the shape that schema.json gives it. Reads the
+ * lender's snapshot; changes nothing.
+ */
+#include "vm_json.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "../base/cleanup.h"
+
+/* JSON's integers end at 63 bits. */
+static json_t *number(uint64_t value)
+{
+	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
+}
+
+static void set(json_t *to, const char *key, uint64_t value)
+{
+	json_object_set_new(to, key, number(value));
+}
+
+static const char *state_name(enum vm_state state)
+{
+	switch (state) {
+	case VM_DEFINED:
+		return "defined";
+	case VM_RUNNING:
+		return "running";
+	case VM_DETACHED:
+		return "detached";
+	case VM_ENDED:
+		break;
+	}
+	return "ended";
+}
+
+static bool stat_valid(const struct vm_status *vm, enum memlease_stat_tag tag)
+{
+	return vm->guest_stat_valid & (1u << tag);
+}
+
+/* How far the guest came with the target it has now, by its own word. */
+static const char *target_state(const struct vm_status *vm)
+{
+	if (vm->target_blocks == MEMLEASE_NO_TARGET)
+		return "none";
+	if (!stat_valid(vm, MEMLEASE_STAT_TARGET_SEQ) ||
+	    !stat_valid(vm, MEMLEASE_STAT_TARGET_STATE) ||
+	    vm->guest_stat[MEMLEASE_STAT_TARGET_SEQ] != vm->target_seq)
+		return "working";
+	switch (vm->guest_stat[MEMLEASE_STAT_TARGET_STATE]) {
+	case MEMLEASE_TARGET_MET:
+		return "met";
+	case MEMLEASE_TARGET_PARTLY:
+		return "partly";
+	default:
+		return "working";
+	}
+}
+
+static json_t *guest_json(const struct vm_status *vm)
+{
+	static const struct {
+		enum memlease_stat_tag tag;
+		const char *key;
+	} shown[] = {
+		{ MEMLEASE_STAT_TOTAL_BYTES, "total-bytes" },
+		{ MEMLEASE_STAT_FREE_BYTES, "free-bytes" },
+		{ MEMLEASE_STAT_AVAILABLE_BYTES, "available-bytes" },
+		{ MEMLEASE_STAT_CACHE_BYTES, "cache-bytes" },
+		{ MEMLEASE_STAT_COMMITTED_BLOCKS, "committed-blocks" },
+		{ MEMLEASE_STAT_REPORTED_BLOCKS, "reported-blocks" },
+		{ MEMLEASE_STAT_OOM_RESCUES, "oom-rescues" },
+	};
+	json_t *guest = json_object();
+	size_t i;
+
+	for (i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+		if (stat_valid(vm, shown[i].tag))
+			set(guest, shown[i].key, vm->guest_stat[shown[i].tag]);
+	}
+	if (vm->guest_stat_wall_ms)
+		json_object_set_new(guest, "time", json_integer(vm->guest_stat_wall_ms));
+	return guest;
+}
+
+static void add_blocks(json_t *to, const struct vm_status *vm)
+{
+	set(to, "boot-blocks", vm->spec.boot_blocks);
+	set(to, "window-blocks", vm->window_blocks);
+	set(to, "limit-blocks", vm->spec.limit_blocks);
+	set(to, "guarantee-blocks", vm->spec.guarantee_blocks);
+	set(to, "weight", vm->spec.weight);
+	set(to, "committed-blocks", vm->committed_blocks);
+	set(to, "window-committed-blocks", vm->window_committed_blocks);
+	set(to, "resident-blocks", vm->resident_blocks);
+	set(to, "boot-resident-blocks", vm->boot_resident_blocks);
+	set(to, "peak-resident-blocks", vm->peak_resident_blocks);
+	json_object_set_new(to, "target-blocks", vm->target_blocks == MEMLEASE_NO_TARGET ?
+			    json_null() : number(vm->target_blocks + vm->spec.boot_blocks));
+	set(to, "target-seq", vm->target_seq);
+	set(to, "target-deadline-ms", vm->target_deadline_ms);
+	json_object_set_new(to, "target-state", json_string(target_state(vm)));
+}
+
+static void add_meter(json_t *to, const struct vm_status *vm)
+{
+	set(to, "touches", vm->touches);
+	set(to, "reported-blocks", vm->reported_blocks);
+	set(to, "waiting-touches", vm->waiting);
+	set(to, "waited-touches", vm->waited);
+	set(to, "wait-ns", vm->wait_ns);
+	set(to, "longest-wait-ns", vm->longest_wait_ns);
+	set(to, "resident-block-ns", vm->resident_block_ns);
+	set(to, "committed-block-ns", vm->committed_block_ns);
+	json_object_set_new(to, "created", json_integer(vm->created_wall_ms));
+}
+
+static void add_paths(json_t *to, const struct ctl_config *config, struct lend_vm *vm)
+{
+	static const char *const keys[] = { "vhost-socket", "qmp-socket" };
+	static const char *const tails[] = { "vhost.sock", "qmp.sock" };
+	size_t i;
+
+	json_object_set_new(to, "boot-path",
+			    json_string(lend_region_path(vm, MEMLEASE_REGION_BOOT)));
+	json_object_set_new(to, "window-path",
+			    json_string(lend_region_path(vm, MEMLEASE_REGION_WINDOW)));
+	for (i = 0; i < 2; i++)
+		json_object_set_new(to, keys[i], json_sprintf("%s/%s.%s", config->vm_dir,
+							      lend_vm_name(vm), tails[i]));
+}
+
+json_t *vm_json(const struct ctl_config *config, struct lend_vm *vm)
+{
+	struct vm_status status;
+	json_t *out = json_object();
+
+	if (!out)
+		return NULL;
+	lend_vm_status(vm, &status);
+	json_object_set_new(out, "name", json_string(status.spec.name));
+	json_object_set_new(out, "uuid", json_string(status.uuid));
+	json_object_set_new(out, "tenant", json_string(status.spec.tenant));
+	json_object_set_new(out, "plan", json_string(status.spec.plan));
+	json_object_set_new(out, "state", json_string(state_name(status.state)));
+	set(out, "pid", (uint64_t)status.pid);
+	add_blocks(out, &status);
+	json_object_set_new(out, "broken", json_string(status.broken_text));
+	add_meter(out, &status);
+	json_object_set_new(out, "guest", guest_json(&status));
+	add_paths(out, config, vm);
+	return out;
+}

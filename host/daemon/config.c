@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The command line of memleased. Called by main.c before anything else; prints
+ * to standard error what is wrong, with which value, and what to do.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../proto/memlease_abi.h"
+#include "../base/size.h"
+#include "../ctl/version.h"
+
+#define DAY_S 86400
+
+enum {
+	OPT_POOL = 256, OPT_POOL_DIR, OPT_STATE_DIR, OPT_RUN_DIR, OPT_LEDGER, OPT_PLANS, OPT_PERIOD,
+	OPT_OVERBOOK, OPT_SOCKET_GROUP, OPT_USER, OPT_LOG_LEVEL, OPT_SANDBOX, OPT_KEEP,
+	OPT_MOUNT_ONLY, OPT_VERSION, OPT_HELP,
+};
+
+static const struct option options[] = {
+	{ "pool", required_argument, NULL, OPT_POOL },
+	{ "pool-dir", required_argument, NULL, OPT_POOL_DIR },
+	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
+	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
+	{ "ledger", required_argument, NULL, OPT_LEDGER },
+	{ "plans", required_argument, NULL, OPT_PLANS },
+	{ "period", required_argument, NULL, OPT_PERIOD },
+	{ "overbook", required_argument, NULL, OPT_OVERBOOK },
+	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
+	{ "user", required_argument, NULL, OPT_USER },
+	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
+	{ "keep", no_argument, NULL, OPT_KEEP },
+	{ "mount-only", no_argument, NULL, OPT_MOUNT_ONLY },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char help_text[] =
+"memleased --pool SIZE [options]\n"
+"\n"
+"Lends the host's memory to virtual machines in blocks of 2 MiB, and meters it.\n"
+"\n"
+"  --pool SIZE          memory to lend: 512M, 4G, ... (needed)\n"
+"  --pool-dir DIR       a tmpfs or hugetlbfs that holds the pool\n"
+"                       (default: a tmpfs of its own, mounted at RUN-DIR/pool; root only)\n"
+"  --run-dir DIR        sockets (default: /run/memlease for root, else\n"
+"                       $XDG_RUNTIME_DIR/memlease)\n"
+"  --state-dir DIR      what must outlive the daemon (default: RUN-DIR/state)\n"
+"  --ledger FILE        usage, for bills (default: /var/lib/memlease/ledger.db for root,\n"
+"                       else $XDG_STATE_HOME/memlease/ledger.db)\n"
+"  --plans FILE         plans and prices (default: those built in)\n"
+"  --period SECONDS     length of a metering period, divides a day (default: 300)\n"
+"  --overbook PERCENT   most memory committed to VMs, in percent of the pool,\n"
+"                       or none (default: 200)\n"
+"  --socket-group NAME  group that may use the control socket\n"
+"  --user NAME          run as this user, once the pool is mounted\n"
+"  --log-level LEVEL    error, warn, info or debug (default: info)\n"
+"  --sandbox MODE       on, log (let pass what it would forbid, and audit it) or off\n"
+"  --keep               supervise: restart the daemon when it dies, and keep its\n"
+"                       descriptors meanwhile (systemd does both by itself)\n"
+"  --mount-only         mount the pool's tmpfs, and exit\n"
+"  --version, --help\n"
+"\n"
+"Restarting it leaves VMs running. docs/operating.md says more.\n";
+
+static bool bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static bool bad(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("memleased: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs("; see memleased --help\n", stderr);
+	return false;
+}
+
+static bool number(const char *option, const char *text, unsigned long min, unsigned long max,
+		   uint32_t *out)
+{
+	unsigned long value;
+	char *end;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || end == text || *end || text[0] == '-' || value < min || value > max)
+		return bad("%s '%s' is no number from %lu to %lu", option, text, min, max);
+	*out = (uint32_t)value;
+	return true;
+}
+
+static bool path(const char *option, const char *text, char *out)
+{
+	char cwd[PATH_MAX] = "";
+	int len;
+
+	if (!text[0])
+		return bad("%s is empty; give a path", option);
+	if (text[0] != '/' && !getcwd(cwd, sizeof(cwd)))
+		return bad("%s '%s': the working directory cannot be found; give an absolute path",
+			   option, text);
+	len = snprintf(out, PATH_MAX, "%s%s%s", cwd, cwd[0] ? "/" : "", text);
+	if (len >= PATH_MAX)
+		return bad("%s '%.60s...' is too long", option, text);
+	while (len > 1 && out[len - 1] == '/')
+		out[--len] = '\0';
+	return true;
+}
+
+static bool pool_size(const char *text, uint64_t *blocks)
+{
+	uint64_t bytes;
+
+	if (ml_size_parse(text, &bytes))
+		return bad("--pool '%s' is no size; write 512M or 4G", text);
+	if (bytes < MEMLEASE_BLOCK_BYTES || bytes % MEMLEASE_BLOCK_BYTES)
+		return bad("--pool '%s' is no whole number of 2 MiB blocks; write 512M or 4G", text);
+	if (bytes > CONFIG_POOL_MAX_BYTES)
+		return bad("--pool '%s' is more than any host has", text);
+	*blocks = bytes / MEMLEASE_BLOCK_BYTES;
+	return true;
+}
+
+static bool period(const char *text, uint32_t *period_s)
+{
+	if (!number("--period", text, 1, DAY_S, period_s))
+		return false;
+	if (DAY_S % *period_s)
+		return bad("--period '%s' does not divide a day of %d seconds; take 60, 300 or 3600",
+			   text, DAY_S);
+	return true;
+}
+
+static bool group(const char *text, struct config *config)
+{
+	const struct group *entry = getgrnam(text);
+
+	if (!entry)
+		return bad("--socket-group '%s': there is no such group; groupadd makes one", text);
+	config->has_group = true;
+	config->group = entry->gr_gid;
+	return true;
+}
+
+static bool user(const char *text, struct config *config)
+{
+	const struct passwd *entry = getpwnam(text);
+
+	if (!entry || strlen(text) >= sizeof(config->user))
+		return bad("--user '%s': there is no such user; useradd makes one", text);
+	if (geteuid() != 0 && entry->pw_uid != geteuid())
+		return bad("--user '%s': only root can become another user; start as root, or "
+			   "without --user", text);
+	config->has_user = entry->pw_uid != geteuid();
+	config->uid = entry->pw_uid;
+	config->gid = entry->pw_gid;
+	strcpy(config->user, text);
+	return true;
+}
+
+static bool choice(const char *option, const char *text, const char *const *names, int *out)
+{
+	int i;
+
+	for (i = 0; names[i]; i++) {
+		if (!strcmp(text, names[i])) {
+			*out = i;
+			return true;
+		}
+	}
+	fprintf(stderr, "memleased: %s '%s' must be one of:", option, text);
+	for (i = 0; names[i]; i++)
+		fprintf(stderr, " %s", names[i]);
+	fputc('\n', stderr);
+	return false;
+}
+
+static bool take(struct config *config, int opt, const char *arg)
+{
+	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+	static const char *const modes[] = { "on", "log", "off", NULL };
+	int i = 0;
+
+	switch (opt) {
+	case OPT_POOL:
+		return pool_size(arg, &config->pool_blocks);
+	case OPT_POOL_DIR:
+		return path("--pool-dir", arg, config->pool_dir);
+	case OPT_STATE_DIR:
+		return path("--state-dir", arg, config->state_dir);
+	case OPT_RUN_DIR:
+		return path("--run-dir", arg, config->run_dir);
+	case OPT_LEDGER:
+		return path("--ledger", arg, config->ledger);
+	case OPT_PLANS:
+		config->plans = arg;
+		return true;
+	case OPT_PERIOD:
+		return period(arg, &config->period_s);
+	case OPT_OVERBOOK:
+		config->overbook_percent = 0;
+		return !strcmp(arg, "none") || number("--overbook", arg, 1,
+						      CONFIG_OVERBOOK_MAX_PERCENT,
+						      &config->overbook_percent);
+	case OPT_SOCKET_GROUP:
+		return group(arg, config);
+	case OPT_USER:
+		return user(arg, config);
+	case OPT_LOG_LEVEL:
+		if (!choice("--log-level", arg, levels, &i))
+			return false;
+		config->log_level = (enum ml_log_level)i;
+		return true;
+	case OPT_SANDBOX:
+		if (!choice("--sandbox", arg, modes, &i))
+			return false;
+		config->sandbox = (enum config_sandbox)i;
+		return true;
+	case OPT_KEEP:
+		config->keep_index = optind - 1;
+		return true;
+	case OPT_MOUNT_ONLY:
+		return config->mount_only = true;
+	default:
+		return false;
+	}
+}
+
+/* dir/tail into out. */
+static bool join(char *out, const char *dir, const char *tail)
+{
+	if (snprintf(out, PATH_MAX, "%s/%s", dir, tail) >= PATH_MAX)
+		return bad("the path '%.60s.../%s' is too long", dir, tail);
+	return true;
+}
+
+static bool default_ledger(struct config *config)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+	if (geteuid() == 0)
+		return join(config->ledger, "/var/lib/memlease", "ledger.db");
+	if (state && state[0] == '/')
+		return join(config->ledger, state, "memlease/ledger.db");
+	if (home && home[0] == '/')
+		return join(config->ledger, home, ".local/state/memlease/ledger.db");
+	return bad("neither XDG_STATE_HOME nor HOME is set; say where the ledger is by --ledger");
+}
+
+static bool fill_in(struct config *config)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (!config->pool_blocks)
+		return bad("--pool is missing: say how much memory to lend, as in --pool 4G");
+	if (!config->run_dir[0]) {
+		if (geteuid() == 0)
+			strcpy(config->run_dir, "/run/memlease");
+		else if (!runtime || runtime[0] != '/')
+			return bad("XDG_RUNTIME_DIR is not set; say where the sockets go by --run-dir");
+		else if (!join(config->run_dir, runtime, "memlease"))
+			return false;
+	}
+	if (!config->state_dir[0] && !join(config->state_dir, config->run_dir, "state"))
+		return false;
+	config->own_pool = !config->pool_dir[0];
+	if (config->own_pool && !join(config->pool_dir, config->run_dir, "pool"))
+		return false;
+	if (config->mount_only && !config->own_pool)
+		return bad("--mount-only and --pool-dir '%s' exclude each other", config->pool_dir);
+	return config->ledger[0] || default_ledger(config);
+}
+
+enum config_result config_read(struct config *config, int argc, char **argv)
+{
+	int opt;
+
+	memset(config, 0, sizeof(*config));
+	config->period_s = CONFIG_PERIOD_DEFAULT_S;
+	config->overbook_percent = CONFIG_OVERBOOK_DEFAULT_PERCENT;
+	config->log_level = ML_LOG_INFO;
+	config->uid = geteuid();
+	config->gid = getegid();
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == OPT_HELP || opt == OPT_VERSION) {
+			fputs(opt == OPT_HELP ? help_text : "memleased " ML_VERSION "\n", stdout);
+			return CONFIG_DONE;
+		}
+		if (opt == '?') {
+			fputs("see memleased --help\n", stderr);
+			return CONFIG_BAD;
+		}
+		if (!take(config, opt, optarg))
+			return CONFIG_BAD;
+	}
+	if (optind < argc) {
+		bad("'%s' is no option", argv[optind]);
+		return CONFIG_BAD;
+	}
+	return fill_in(config) ? CONFIG_RUN : CONFIG_BAD;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon was told on its command line, with defaults filled in and
+ * every value checked as far as it can be without touching anything. Read once
+ * by main.c; constant afterwards.
+ */
+#ifndef ML_DAEMON_CONFIG_H
+#define ML_DAEMON_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../base/log.h"
+
+#define CONFIG_PERIOD_DEFAULT_S 300
+#define CONFIG_OVERBOOK_DEFAULT_PERCENT 200
+#define CONFIG_OVERBOOK_MAX_PERCENT 100000
+#define CONFIG_POOL_MAX_BYTES (1ULL << 48)
+
+enum config_sandbox { SANDBOX_ON, SANDBOX_LOG, SANDBOX_OFF };
+
+struct config {
+	uint64_t pool_blocks;
+	char run_dir[PATH_MAX];
+	char state_dir[PATH_MAX];
+	char pool_dir[PATH_MAX];
+	bool own_pool;			/* no --pool-dir: the daemon mounts RUN/pool itself */
+	char ledger[PATH_MAX];
+	const char *plans;		/* NULL: those built in */
+	uint32_t period_s;
+	uint32_t overbook_percent;	/* 0: no bound */
+	bool has_group;
+	gid_t group;			/* of the control socket */
+	bool has_user;			/* --user, and it is not whom we are already */
+	uid_t uid;
+	gid_t gid;
+	char user[64];
+	enum ml_log_level log_level;
+	enum config_sandbox sandbox;
+	int keep_index;			/* of --keep in argv; 0: not given */
+	bool mount_only;
+};
+
+enum config_result {
+	CONFIG_RUN,	/* go on */
+	CONFIG_DONE,	/* --help or --version: printed; exit 0 */
+	CONFIG_BAD,	/* said on standard error; exit 2 */
+};
+
+enum config_result config_read(struct config *config, int argc, char **argv);
+
+#endif /* ML_DAEMON_CONFIG_H */

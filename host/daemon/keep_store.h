@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keeper's half of the descriptor store: descriptors by name, and the
+ * messages of sd_notify(3) that change them. Used by keep.c; trusts no message,
+ * for what the daemon says may have been said by one that is going wrong.
+ */
+#ifndef ML_DAEMON_KEEP_STORE_H
+#define ML_DAEMON_KEEP_STORE_H
+
+#include <stddef.h>
+
+#define KEEP_FDS_MAX 4096
+#define KEEP_NAME_MAX 254	/* as in systemd; no colon, no control characters */
+#define KEEP_ENV_MAX 120000	/* bytes of LISTEN_FDNAMES; the kernel takes 128 KiB a string */
+
+struct keep_store {
+	size_t count;
+	struct keep_fd {
+		char *name;
+		int fd;
+	} fds[KEEP_FDS_MAX];
+};
+
+/* What a message said, besides what it stored. */
+enum keep_said {
+	KEEP_READY = 1 << 0,
+	KEEP_WATCHDOG = 1 << 1,
+};
+
+/*
+ * Carry out one message; text need not end in NUL. All of fds are taken: stored
+ * or closed. Returns what was said, an or of enum keep_said.
+ */
+unsigned int keep_store_message(struct keep_store *store, const char *text, size_t len,
+				const int *fds, size_t fd_count);
+
+/*
+ * The value of LISTEN_FDNAMES, to be freed, for the first *count descriptors,
+ * which are all of them unless the names are too long together. NULL: no memory.
+ */
+char *keep_store_names(const struct keep_store *store, size_t *count);
+
+void keep_store_clear(struct keep_store *store);
+
+#endif /* ML_DAEMON_KEEP_STORE_H */

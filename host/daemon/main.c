@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * memleased: reads the command line, climbs the ladder of things to set up, runs
+ * the event loop, and comes down the same way. Holds no logic of lending.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "../base/cleanup.h"
+#include "../ctl/ctl.h"
+#include "../ctl/version.h"
+#include "config.h"
+#include "keep.h"
+#include "places.h"
+#include "sandbox.h"
+#include "store.h"
+
+#define DESCRIPTORS_MAX 65536	/* a dozen per VM and some */
+#define STATUS_EVERY_NS 10000000000ULL
+
+struct daemon {
+	struct config config;
+	int lock_fd;
+	struct store_inherited inherited;
+	struct plans *plans;
+	struct lender *lender;
+	sd_event *event;
+	struct vhost_server *vhost;
+	struct ctl_server *ctl;
+	sd_event_source *tick;
+	char vm_dir[PATH_MAX + 8];
+	uint64_t next_status_ns;
+};
+
+static void on_lend_event(void *ctx, const struct lend_event *event)
+{
+	struct daemon *d = ctx;
+
+	ctl_lend_event(d->ctl, event);
+}
+
+static void tell_status(struct daemon *d)
+{
+	uint64_t now = ml_boot_ns(&ml_clock_real);
+	struct pool_status pool;
+
+	if (now < d->next_status_ns)
+		return;
+	d->next_status_ns = now + STATUS_EVERY_NS;
+	lender_status(d->lender, &pool);
+	sd_notifyf(0, "STATUS=%llu of %llu blocks lent to %zu VMs%s%s",
+		   (unsigned long long)pool.lent_blocks, (unsigned long long)pool.pool_blocks, pool.vms,
+		   pool.waiting ? "; touches wait" : "", pool.ledger_behind ? "; ledger behind" : "");
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)source;
+	(void)usec;
+	lender_tick(d->lender);
+	tell_status(d);
+	return 0;
+}
+
+/* Before every wait: the lender may have moved its next tick while it was asked for something. */
+static int prepare_tick(sd_event_source *source, void *ctx)
+{
+	struct daemon *d = ctx;
+	int ret = sd_event_source_set_time(source, lender_next_tick_boot_ns(d->lender) / 1000 + 1);
+
+	return ret < 0 ? ret : sd_event_source_set_enabled(source, SD_EVENT_ON);
+}
+
+static int set_up_event(struct daemon *d)
+{
+	static const int ending[] = { SIGTERM, SIGINT };
+	sigset_t set;
+	size_t i;
+	int ret;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	for (i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+		sigaddset(&set, ending[i]);
+	/* Before any thread is there, so that all of them inherit it. */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	ret = sd_event_default(&d->event);
+	for (i = 0; ret >= 0 && i < sizeof(ending) / sizeof(ending[0]); i++)
+		ret = sd_event_add_signal(d->event, NULL, ending[i], NULL, NULL);
+	if (ret >= 0)
+		ret = sd_event_set_watchdog(d->event, true);
+	if (ret < 0)
+		ml_err("event loop: %s", strerror(-ret));
+	return ret < 0 ? ret : 0;
+}
+
+static int set_up_lender(struct daemon *d)
+{
+	struct lender_config config = {
+		.state_dir = d->config.state_dir,
+		.pool_dir = d->config.pool_dir,
+		.ledger_path = d->config.ledger,
+		.pool_blocks = d->config.pool_blocks,
+		.overbook_percent = d->config.overbook_percent,
+		.period_s = d->config.period_s,
+		.clock = &ml_clock_real,
+	};
+	struct lend_hooks hooks = {
+		.served = vhost_on_served,
+		.config_changed = vhost_on_config_changed,
+		.guest_event = vhost_on_guest_event,
+		.event = on_lend_event,
+		.ctx = d,
+	};
+
+	return lender_open(&d->lender, &config, &hooks);
+}
+
+static int set_up_tick(struct daemon *d)
+{
+	int ret = sd_event_add_time(d->event, &d->tick, CLOCK_BOOTTIME, 0, 1000, on_tick, d);
+
+	if (ret >= 0)
+		ret = sd_event_source_set_prepare(d->tick, prepare_tick);
+	return ret < 0 ? ret : 0;
+}
+
+/* The sockets of VMs, and the descriptors that a predecessor left for them. */
+static int set_up_vhost(struct daemon *d)
+{
+	struct vhost_store store = { .store_fd = store_put, .drop_fd = store_drop };
+	struct ctl_config paths = { .vm_dir = d->vm_dir };
+	char path[PATH_MAX + 128];
+	struct lend_vm *vm = NULL;
+	int ret;
+
+	ret = vhost_new(&d->vhost, d->event, d->lender, &store);
+	if (ret)
+		return ret;
+	while ((vm = lend_vm_next(d->lender, vm))) {
+		ret = ctl_vhost_path(&paths, lend_vm_name(vm), path, sizeof(path));
+		if (!ret)
+			ret = vhost_vm_listen(d->vhost, vm, path);
+		/* One VM's socket is no reason to leave the others alone. */
+		if (ret)
+			ml_err("%s: cannot be reached at %s: %s", lend_vm_name(vm), path, strerror(-ret));
+	}
+	store_adopt(&d->inherited, d->lender);
+	return 0;
+}
+
+static int set_up_ctl(struct daemon *d, int listen_fd)
+{
+	struct ctl_config config = {
+		.event = d->event,
+		.lender = d->lender,
+		.vhost = d->vhost,
+		.plans = d->plans,
+		.clock = &ml_clock_real,
+		.state_dir = d->config.state_dir,
+		.pool_dir = d->config.pool_dir,
+		.ledger_path = d->config.ledger,
+		.vm_dir = d->vm_dir,
+	};
+
+	return ctl_new(&d->ctl, &config, listen_fd);
+}
+
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	if (limit.rlim_max < DESCRIPTORS_MAX && geteuid() == 0)
+		limit.rlim_max = DESCRIPTORS_MAX;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		ml_warn("the limit on open files stays as it is: %m");
+}
+
+static int load_plans(struct daemon *d)
+{
+	char why[512] = "";
+	int ret = plans_load(d->config.plans, &d->plans, why, sizeof(why));
+
+	if (ret)
+		ml_err("--plans: %s", why);
+	return ret;
+}
+
+/* What root can do and its successor cannot. */
+static int set_up_places(struct daemon *d, int *listen_fd)
+{
+	char path[PATH_MAX + 32];
+	int ret;
+
+	ret = places_make(&d->config);
+	if (!ret)
+		ret = places_lock(&d->config, &d->lock_fd);
+	if (!ret)
+		ret = places_check_memory(&d->config);
+	if (!ret && d->config.own_pool)
+		ret = places_mount_pool(&d->config);
+	if (ret)
+		return ret;
+	snprintf(d->vm_dir, sizeof(d->vm_dir), "%s/vm", d->config.run_dir);
+	snprintf(path, sizeof(path), "%s/control.sock", d->config.run_dir);
+	*listen_fd = d->inherited.control_fd;
+	if (*listen_fd < 0)
+		*listen_fd = ctl_listen(path, d->config.uid,
+					d->config.has_group ? d->config.group : d->config.gid);
+	return *listen_fd < 0 ? *listen_fd : 0;
+}
+
+static int run(struct daemon *d)
+{
+	int listen_fd = -1, ret;
+
+	ret = store_inherit(&d->inherited);
+	if (!ret)
+		ret = load_plans(d);
+	if (!ret)
+		ret = set_up_places(d, &listen_fd);
+	if (ret)
+		return ret;
+	raise_descriptors();
+	ret = sandbox_drop(&d->config);
+	if (!ret)
+		ret = set_up_event(d);
+	if (!ret)
+		ret = set_up_lender(d);
+	if (!ret)
+		ret = set_up_vhost(d);
+	if (ret) {
+		close(listen_fd);
+		return ret;
+	}
+	ret = set_up_ctl(d, listen_fd);
+	if (!ret)
+		ret = set_up_tick(d);
+	if (!ret)
+		ret = sandbox_filter(&d->config);
+	if (ret)
+		return ret;
+	ml_info("memleased " ML_VERSION ": %llu blocks of 2 MiB in %s, control socket %s/control.sock%s",
+		(unsigned long long)d->config.pool_blocks, d->config.pool_dir, d->config.run_dir,
+		store_present() ? "" : "; no descriptor store");
+	sd_notify(0, "READY=1");
+	ret = sd_event_loop(d->event);
+	sd_notify(0, "STOPPING=1");
+	return ret;
+}
+
+/* Everything in reverse; VMs go on. */
+static void take_down(struct daemon *d)
+{
+	ctl_free(d->ctl);
+	d->ctl = NULL;
+	vhost_free(d->vhost);
+	if (d->lender)
+		lender_close(d->lender);
+	sd_event_source_disable_unref(d->tick);
+	sd_event_unref(d->event);
+	plans_free(d->plans);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+}
+
+static int mount_only(const struct config *config)
+{
+	int ret = places_make(config);
+
+	if (!ret)
+		ret = places_check_memory(config);
+	return ret ? ret : places_mount_pool(config);
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = { .lock_fd = -1 };
+	int ret;
+
+	switch (config_read(&d.config, argc, argv)) {
+	case CONFIG_DONE:
+		return EXIT_SUCCESS;
+	case CONFIG_BAD:
+		return 2;
+	case CONFIG_RUN:
+		break;
+	}
+	ml_log_set_level(d.config.log_level);
+	if (d.config.mount_only)
+		return mount_only(&d.config) ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (d.config.keep_index)
+		return keep_run(argc, argv, d.config.keep_index);
+	ret = run(&d);
+	if (ret)
+		ml_err("memleased ends: %s", strerror(ret < 0 ? -ret : ret));
+	take_down(&d);
+	return ret ? EXIT_FAILURE : EXIT_SUCCESS;
+}

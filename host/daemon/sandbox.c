@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * User, capabilities, system-call filter. Called by main.c once each; what is
+ * given up here cannot be had back.
+ */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../base/log.h"
+#include "syscalls.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static bool has_cap(cap_value_t cap, cap_flag_t set)
+{
+	cap_flag_value_t value = CAP_CLEAR;
+	cap_t caps = cap_get_proc();
+
+	if (caps) {
+		cap_get_flag(caps, cap, set, &value);
+		cap_free(caps);
+	}
+	return value == CAP_SET;
+}
+
+static int become(const struct config *config)
+{
+	/* Capabilities outlive the change of user until keep_only_kill(). */
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || initgroups(config->user, config->gid) ||
+	    setresgid(config->gid, config->gid, config->gid) ||
+	    setresuid(config->uid, config->uid, config->uid))
+		return -errno;
+	return 0;
+}
+
+static int keep_only_kill(bool has_kill)
+{
+	static const cap_value_t kept[] = { CAP_KILL };
+	cap_t caps = cap_init();
+	int ret = 0;
+
+	if (!caps)
+		return -ENOMEM;
+	if (has_kill && (cap_set_flag(caps, CAP_PERMITTED, 1, kept, CAP_SET) ||
+			 cap_set_flag(caps, CAP_EFFECTIVE, 1, kept, CAP_SET)))
+		ret = -errno;
+	if (!ret && cap_set_proc(caps))
+		ret = -errno;
+	cap_free(caps);
+	return ret;
+}
+
+int sandbox_drop(const struct config *config)
+{
+	/* A QEMU that touches a vacant slot is killed; it may run as another user (its -runas). */
+	bool has_kill = has_cap(CAP_KILL, CAP_PERMITTED);
+	cap_value_t cap;
+	int ret = 0;
+
+	if (has_cap(CAP_SETPCAP, CAP_EFFECTIVE)) {
+		for (cap = 0; cap <= CAP_LAST_CAP; cap++) {
+			if (cap != CAP_KILL && cap_get_bound(cap) == 1 && cap_drop_bound(cap))
+				ret = -errno;
+		}
+	}
+	if (!ret && config->has_user)
+		ret = become(config);
+	if (!ret)
+		ret = keep_only_kill(has_kill);
+	if (!ret && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		ret = -errno;
+	if (ret)
+		ml_err("cannot give up privileges: %s; start as root or as the user itself",
+		       strerror(-ret));
+	return ret;
+}
+
+static int allow(scmp_filter_ctx ctx, const char *name)
+{
+	int number = seccomp_syscall_resolve_name(name);
+
+	/* Newer than the library, or not of this architecture. */
+	if (number == __NR_SCMP_ERROR || number < 0)
+		return 0;
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, number, 0);
+}
+
+static int allow_plain(scmp_filter_ctx ctx)
+{
+	static const char *const names[] = {
+		SYSCALLS_LOOP, SYSCALLS_MEMORY, SYSCALLS_FILES, SYSCALLS_SOCKETS, SYSCALLS_PROCESS,
+	};
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < COUNT(names); i++)
+		ret = allow(ctx, names[i]);
+	return ret;
+}
+
+static int allow_ioctl(scmp_filter_ctx ctx)
+{
+	static const unsigned long requests[] = {
+		UFFDIO_API, UFFDIO_WAKE, UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE,
+		UFFDIO_REGISTER, UFFDIO_UNREGISTER,
+		FIONREAD, FIONBIO, TCGETS,	/* the last by stdio, for isatty() */
+	};
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < COUNT(requests); i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu,
+					       (scmp_datum_t)(requests[i] & 0xffffffffu)));
+	return ret;
+}
+
+/* A new thread, never a process; clone3 hides its flags, and glibc falls back to clone. */
+static int allow_threads(scmp_filter_ctx ctx)
+{
+	int ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+				   SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+
+	if (!ret)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	return ret;
+}
+
+/* Memory that can be executed is refused, not fatal: the loader may try. */
+static int allow_mappings(scmp_filter_ctx ctx)
+{
+	static const int calls[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(pkey_mprotect) };
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < COUNT(calls); i++) {
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 1,
+				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+		if (!ret)
+			ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), calls[i], 1,
+					       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+	}
+	return ret;
+}
+
+/* A QEMU is killed through its pidfd or asked whether it lives; abort() signals ourselves. */
+static int allow_signals(scmp_filter_ctx ctx)
+{
+	static const int to_qemu[] = { 0, SIGKILL };
+	size_t i;
+	int ret;
+
+	ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+			       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+	for (i = 0; !ret && i < COUNT(to_qemu); i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(pidfd_send_signal), 1,
+				       SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)to_qemu[i], 0));
+	return ret;
+}
+
+static int allow_with_conditions(scmp_filter_ctx ctx)
+{
+	int ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+				   SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
+
+	if (!ret)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+				       SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
+	if (!ret)
+		ret = allow_ioctl(ctx);
+	if (!ret)
+		ret = allow_threads(ctx);
+	if (!ret)
+		ret = allow_mappings(ctx);
+	return ret ? ret : allow_signals(ctx);
+}
+
+/* A sanitizer prints reports and looks for leaks by means that nobody else needs. */
+static int allow_sanitizer(scmp_filter_ctx ctx)
+{
+#ifdef __SANITIZE_ADDRESS__
+	static const int calls[] = {
+		SCMP_SYS(ptrace), SCMP_SYS(clone), SCMP_SYS(wait4), SCMP_SYS(prctl), SCMP_SYS(process_vm_readv),
+		SCMP_SYS(arch_prctl), SCMP_SYS(kill), SCMP_SYS(personality),
+	};
+	size_t i;
+
+	for (i = 0; i < COUNT(calls); i++) {
+		int ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+
+		if (ret)
+			return ret;
+	}
+#else
+	(void)ctx;
+#endif
+	return 0;
+}
+
+int sandbox_filter(const struct config *config)
+{
+	scmp_filter_ctx ctx;
+	int ret;
+
+	if (config->sandbox == SANDBOX_OFF) {
+		ml_warn("system calls are not filtered (--sandbox off)");
+		return 0;
+	}
+	ctx = seccomp_init(config->sandbox == SANDBOX_ON ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_LOG);
+	if (!ctx)
+		return -ENOMEM;
+	/* For all threads at once: the ledger's is there already. */
+	ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+	if (!ret)
+		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
+	if (!ret)
+		ret = allow_plain(ctx);
+	if (!ret)
+		ret = allow_with_conditions(ctx);
+	if (!ret)
+		ret = allow_sanitizer(ctx);
+	if (!ret)
+		ret = seccomp_load(ctx);
+	seccomp_release(ctx);
+	if (ret)
+		ml_err("cannot filter system calls: %s; --sandbox off runs without", strerror(-ret));
+	return ret;
+}

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../base/cleanup.h"
+#include "../base/name.h"
 #include "decimal.h"
 
 extern const char ml_embedded_plans_json[];
@@ -41,15 +42,6 @@ static int complain(const struct complaint *c, int err, const char *fmt, ...)
 	if (c->size)
 		snprintf(c->why, c->size, "plans in %s: %s", c->source, text);
 	return err;
-}
-
-static bool is_name(const char *s, size_t max)
-{
-	static const char legal[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-	size_t len = strlen(s);
-
-	return len && len <= max && strspn(s, legal) == len && !strchr("_.-", s[0]);
 }
 
 static int parse_price(const struct complaint *c, const char *plan, const char *key,
@@ -85,7 +77,7 @@ static int parse_plan(const struct complaint *c, const char *name, json_t *value
 	const size_t count = sizeof(prices) / sizeof(prices[0]);
 	int err;
 
-	if (!is_name(name, LEND_NAME_MAX))
+	if (!ml_name_ok(name, LEND_NAME_MAX))
 		return complain(c, -EINVAL, "'%.80s' cannot be a plan's name: 1 to %d letters, digits, '_', '.' or '-', the first a letter or digit",
 				name, LEND_NAME_MAX);
 	if (!json_is_object(value))
@@ -120,7 +112,7 @@ static int parse_root(const struct complaint *c, json_t *root, struct plans **ou
 	json_t *value;
 	int err;
 
-	if (!currency || !is_name(currency, PLANS_CURRENCY_MAX))
+	if (!currency || !ml_name_ok(currency, PLANS_CURRENCY_MAX))
 		return complain(c, -EINVAL, "\"currency\" must be a string such as \"EUR\"");
 	if (!json_is_object(object) || !json_object_size(object))
 		return complain(c, -EINVAL, "\"plans\" must be an object with at least one plan");

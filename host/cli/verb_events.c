@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * memlease events: what happens, as it happens, a line each.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/clock.h"
+#include "args.h"
+#include "cli.h"
+#include "units.h"
+#include "when.h"
+
+struct follow {
+	const char *vm;		/* or NULL */
+	bool json;
+	int64_t count;		/* stop after so many; -1: never */
+	int64_t timeout_ms;	/* stop after so long; -1: never */
+};
+
+static void print_value(const char *key, const json_t *value)
+{
+	char size[SIZE_TEXT_MAX];
+
+	if (json_is_string(value))
+		printf("  %s: %s", key, json_string_value(value));
+	else if (json_is_integer(value) && strlen(key) > 7 && !strcmp(key + strlen(key) - 7, "-blocks"))
+		printf("  %.*s: %s", (int)strlen(key) - 7, key,
+		       size_format_blocks((uint64_t)json_integer_value(value), size));
+	else if (json_is_integer(value))
+		printf("  %s: %" JSON_INTEGER_FORMAT, key, json_integer_value(value));
+	else if (json_is_null(value))
+		printf("  %s: none", key);
+	else if (json_is_boolean(value))
+		printf("  %s: %s", key, json_is_true(value) ? "yes" : "no");
+}
+
+static void print_line(const json_t *event, const json_t *data)
+{
+	const json_t *stamp = json_object_get(event, "timestamp");
+	int64_t ms = json_integer_value(json_object_get(stamp, "seconds")) * 1000 +
+		     json_integer_value(json_object_get(stamp, "microseconds")) / 1000;
+	const char *vm = json_string_value(json_object_get(data, "name"));
+	char when[WHEN_TEXT_MAX];
+	const char *key;
+	json_t *value;
+
+	printf("%s  %-13s %s", when_format_ms(ms, when),
+	       json_string_value(json_object_get(event, "event")), vm ? vm : "");
+	json_object_foreach((json_t *)data, key, value)
+		if (strcmp(key, "name"))
+			print_value(key, value);
+	putchar('\n');
+}
+
+/* Prints the event if it is asked for. */
+static bool show(const struct follow *f, const json_t *event)
+{
+	const json_t *data = json_object_get(event, "data");
+	const char *vm = json_string_value(json_object_get(data, "name"));
+
+	if (f->vm && (!vm || strcmp(vm, f->vm)))
+		return false;
+	if (f->json) {
+		json_dumpf(event, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		print_line(event, data);
+	}
+	fflush(stdout);
+	return !ferror(stdout);
+}
+
+static int follow(struct qmp *c, struct follow *f)
+{
+	int64_t end = ml_wall_ms(&ml_clock_real) + f->timeout_ms;
+
+	while (f->count) {
+		auto_json json_t *event = NULL;
+		int64_t left = f->timeout_ms < 0 ? -1 : end - ml_wall_ms(&ml_clock_real);
+		int err;
+
+		if (f->timeout_ms >= 0 && left <= 0)
+			return CLI_OK;
+		err = qmp_event(c, left < 0 ? -1 : left > 60000 ? 60000 : (int)left, &event);
+		if (err == -EAGAIN)
+			continue;
+		if (err) {
+			cli_error("events: %s; the daemon may have been restarted, start this again",
+				  qmp_error(c));
+			return CLI_FAILED;
+		}
+		if (show(f, event) && f->count > 0)
+			f->count--;
+		if (ferror(stdout))
+			return CLI_FAILED;
+	}
+	return CLI_OK;
+}
+
+int verb_events(int argc, char **argv)
+{
+	struct arg_number count = { 0 }, timeout = { 0 };
+	const char *socket = NULL;
+	struct follow f = { .count = -1, .timeout_ms = -1 };
+	const struct arg_opt opts[] = {
+		{ .name = "vm", .kind = ARG_TEXT, .to = &f.vm, .value = "NAME", .help = "only those of this VM" },
+		{ .name = "count", .kind = ARG_INT, .to = &count, .value = "N", .min = 1, .max = INT32_MAX,
+		  .help = "stop after N events" },
+		{ .name = "timeout", .kind = ARG_SPAN, .to = &timeout, .value = "TIME",
+		  .help = "stop after this time, such as 10s" },
+		{ .name = "json", .kind = ARG_FLAG, .to = &f.json, .help = "print JSON, a line per event" },
+		CLI_OPT_SOCKET(&socket),
+	};
+	const struct arg_spec spec = {
+		.verb = "events", .synopsis = "[--vm NAME] [--count N] [--timeout TIME] [--json]",
+		.about = "Follow what happens: VMs that start and end, targets, a pool that runs short.\nPrints a line per event until interrupted.",
+		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
+	};
+	int answer = args_parse(&spec, argc, argv);
+	auto_qmp struct qmp *c = NULL;
+
+	if (answer)
+		return cli_args_exit(answer);
+	if (count.given)
+		f.count = count.value;
+	if (timeout.given)
+		f.timeout_ms = timeout.value;
+	c = cli_connect(socket);
+	return c ? follow(c, &f) : CLI_FAILED;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * memlease report-now: ask a guest for its free blocks at once.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "cli.h"
+#include "units.h"
+#include "view.h"
+
+#define POLL_US 100000
+#define SETTLE_POLLS 10		/* polls without change after which it is over */
+#define POLLS_MAX 100
+
+/* Wait until residency stops falling; 0 or -1. */
+static int wait_settled(struct qmp *c, const char *name, struct vm_view *vm, json_t **json)
+{
+	uint64_t last = UINT64_MAX;
+
+	for (int i = 0, still = 0; i < POLLS_MAX && still < SETTLE_POLLS; i++, still++) {
+		json_decref(*json);
+		*json = cli_call(c, "query-vm", cli_name_args(name));
+		if (!*json)
+			return -1;
+		vm_view(*json, vm);
+		if (vm->reported_blocks != last)
+			still = 0;
+		last = vm->reported_blocks;
+		usleep(POLL_US);
+	}
+	return 0;
+}
+
+static int report(struct qmp *c, const char *name, bool json)
+{
+	auto_json json_t *before = cli_call(c, "query-vm", cli_name_args(name));
+	auto_json json_t *after = NULL, *done = NULL;
+	char given[SIZE_TEXT_MAX], left[SIZE_TEXT_MAX];
+	struct vm_view was, is;
+
+	if (!before)
+		return CLI_FAILED;
+	vm_view(before, &was);
+	done = cli_call(c, "vm-report-now", cli_name_args(name));
+	if (!done || wait_settled(c, name, &is, &after))
+		return CLI_FAILED;
+	if (json)
+		return cli_print_json(after);
+	printf("%s reported %s; resident now %s.\n", name,
+	       size_format_blocks(is.reported_blocks - was.reported_blocks, given),
+	       size_format_blocks(is.resident_blocks, left));
+	return CLI_OK;
+}
+
+int verb_report_now(int argc, char **argv)
+{
+	const char *socket = NULL, *name = NULL;
+	bool json = false;
+	const struct arg_opt opts[] = {
+		CLI_OPT_JSON(&json),
+		CLI_OPT_SOCKET(&socket),
+	};
+	const struct arg_spec spec = {
+		.verb = "report-now", .synopsis = "NAME [--json]",
+		.about = "Ask the guest of a VM to report its free memory at once, and say what came.\nGuests report by themselves within seconds; this is for those in a hurry.",
+		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
+		.positional = &name, .positional_min = 1, .positional_max = 1,
+		.positional_name = "a VM's name",
+	};
+	int answer = args_parse(&spec, argc, argv);
+	auto_qmp struct qmp *c = NULL;
+
+	if (answer)
+		return cli_args_exit(answer);
+	c = cli_connect(socket);
+	return c ? report(c, name, json) : CLI_FAILED;
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * memlease status: the pool, or one VM, in words.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/clock.h"
+#include "args.h"
+#include "cli.h"
+#include "units.h"
+#include "view.h"
+#include "when.h"
+
+static void line(const char *label, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void line(const char *label, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("  %-12s ", label);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+static void print_pool_use(const struct pool_view *p)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+
+	line("lent", "%s (%u %%), free %s", size_format_blocks(p->lent_blocks, a),
+	     view_percent(p->lent_blocks, p->pool_blocks), size_format_blocks(p->free_blocks, b));
+	line("file system", "%s resident by its own count%s", size_format_blocks(p->fs_resident_blocks, a),
+	     p->fs_resident_blocks > p->lent_blocks ? ": more than lent" : "");
+	if (p->retired_blocks)
+		line("retired", "%s after memory errors", size_format_blocks(p->retired_blocks, a));
+	line("sold", "%s of limits to %" PRIu64 " VM%s: %u %% of the pool",
+	     size_format_blocks(p->limit_blocks, a), p->vms, p->vms == 1 ? "" : "s",
+	     view_percent(p->limit_blocks, p->pool_blocks));
+	line("committed", "%s%s", size_format_blocks(p->committed_blocks, a),
+	     p->committed_blocks > p->pool_blocks ? ", more than the pool holds" : "");
+	line("guaranteed", "%s", size_format_blocks(p->guarantee_blocks, a));
+}
+
+static void print_pool(const struct pool_view *p)
+{
+	char size[SIZE_TEXT_MAX];
+
+	printf("Pool of %s in blocks of 2 MiB (%s)\n", size_format_blocks(p->pool_blocks, size), p->backend);
+	print_pool_use(p);
+	if (p->overbook_percent)
+		line("overbooking", "at most %" PRIu64 " %% of the pool may be committed", p->overbook_percent);
+	line("waiting", p->waiting_touches ? "%" PRIu64 " touches: the pool is empty, VMs stand still until others give memory back" :
+	     "no touch", p->waiting_touches);
+	if (p->ledger_behind)
+		line("ledger", "%s cannot be written: %s; usage is kept and posted later",
+		     p->ledger, p->ledger_error);
+	else
+		line("ledger", "%s, up to date", p->ledger);
+	line("files", "%s, state in %s", p->pool_dir, p->state_dir);
+}
+
+static void print_target(const struct vm_view *vm)
+{
+	char size[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
+	const char *how = "the guest has not answered; has it the driver?";
+
+	if (!vm->has_target) {
+		line("target", "none: it may grow to its limit");
+		return;
+	}
+	if (!strcmp(vm->target_state, "met"))
+		how = "met";
+	else if (!strcmp(vm->target_state, "partly"))
+		how = "met in part: the rest is in use";
+	else if (vm->guest.known)
+		how = "the guest is shrinking";
+	line("target", "%s within %s: %s", size_format_blocks(vm->target_blocks, size),
+	     span_format(vm->target_deadline_ms * 1000000, span), how);
+}
+
+static void print_memory(const struct vm_view *vm)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX];
+
+	line("resident", "%s, %s of it boot memory; at most %s so far",
+	     size_format_blocks(vm->resident_blocks, a), size_format_blocks(vm->boot_resident_blocks, b),
+	     size_format_blocks(vm->peak_resident_blocks, c));
+	line("committed", "%s: boot memory of %s, and %s of the window of %s",
+	     size_format_blocks(vm->committed_blocks, a), size_format_blocks(vm->boot_blocks, b),
+	     size_format_blocks(vm->committed_blocks > vm->boot_blocks ?
+				vm->committed_blocks - vm->boot_blocks : 0, c),
+	     size_format_blocks(vm->window_blocks, (char[SIZE_TEXT_MAX]){ 0 }));
+	line("limit", "%s, guarantee %s, weight %" PRIu64, size_format_blocks(vm->limit_blocks, a),
+	     size_format_blocks(vm->guarantee_blocks, b), vm->weight);
+}
+
+static void print_touches(const struct vm_view *vm)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+
+	line("touches", "%" PRIu64 " first touches; %s reported free", vm->touches,
+	     size_format_blocks(vm->reported_blocks, a));
+	if (vm->waiting_touches)
+		line("waiting", "%" PRIu64 " touch%s now: the pool is empty, the VM stands still until others give memory back",
+		     vm->waiting_touches, vm->waiting_touches == 1 ? "" : "es");
+	if (vm->waited_touches)
+		line("waited", "%" PRIu64 " touch%s, %s in all, %s the longest", vm->waited_touches,
+		     vm->waited_touches == 1 ? "" : "es", span_format(vm->wait_ns, a),
+		     span_format(vm->longest_wait_ns, b));
+}
+
+static void print_guest(const struct guest_view *g, int64_t now_ms)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX], d[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
+
+	if (!g->known) {
+		line("guest", "sends no statistics; has it the driver?");
+		return;
+	}
+	line("guest", "%s of %s free, %s available, %s of page cache (%s ago)",
+	     size_format(g->free_bytes, a), size_format(g->total_bytes, b),
+	     size_format(g->available_bytes, c), size_format(g->cache_bytes, d),
+	     span_format(now_ms > g->time_ms ? (uint64_t)(now_ms - g->time_ms) * 1000000 : 0, span));
+	if (g->oom_rescues)
+		line("rescues", "%" PRIu64 " out-of-memory events answered by borrowing", g->oom_rescues);
+}
+
+static void print_vm(const struct vm_view *vm)
+{
+	int64_t now_ms = ml_wall_ms(&ml_clock_real);
+	char when[WHEN_TEXT_MAX];
+
+	printf("%s, tenant %s, plan %s: ", vm->name, vm->tenant, vm->plan);
+	if (!strcmp(vm->state, "running"))
+		printf("running, QEMU is process %" PRIu64 "\n", vm->pid);
+	else if (!strcmp(vm->state, "detached"))
+		printf("QEMU is process %" PRIu64 ", its connection is down; memory and meter go on\n", vm->pid);
+	else if (!strcmp(vm->state, "defined"))
+		printf("waiting for its QEMU\n");
+	else
+		printf("%s\n", vm->state);
+	if (vm->broken[0])
+		line("BROKEN", "%s; it keeps its memory, and borrows and reports none until it is reset", vm->broken);
+	print_memory(vm);
+	print_target(vm);
+	print_touches(vm);
+	print_guest(&vm->guest, now_ms);
+	line("since", "%s, uuid %s", when_format_minute(vm->created_ms, when), vm->uuid);
+	line("sockets", "%s\n  %-12s %s", vm->vhost_socket, "", vm->qmp_socket);
+	line("files", "%s\n  %-12s %s", vm->boot_path, "", vm->window_path);
+}
+
+int verb_status(int argc, char **argv)
+{
+	const char *socket = NULL, *name = NULL;
+	bool json = false;
+	const struct arg_opt opts[] = {
+		CLI_OPT_JSON(&json),
+		CLI_OPT_SOCKET(&socket),
+	};
+	const struct arg_spec spec = {
+		.verb = "status", .synopsis = "[NAME] [--json]",
+		.about = "Tell in words how the pool is, or one VM.",
+		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
+		.positional = &name, .positional_max = 1,
+	};
+	int answer = args_parse(&spec, argc, argv);
+	auto_qmp struct qmp *c = NULL;
+	auto_json json_t *state = NULL;
+	struct pool_view pool;
+	struct vm_view vm;
+
+	if (answer)
+		return cli_args_exit(answer);
+	c = cli_connect(socket);
+	if (!c)
+		return CLI_FAILED;
+	state = name ? cli_call(c, "query-vm", cli_name_args(name)) : cli_call(c, "query-pool", NULL);
+	if (!state)
+		return CLI_FAILED;
+	if (json)
+		return cli_print_json(state);
+	if (name) {
+		vm_view(state, &vm);
+		print_vm(&vm);
+	} else {
+		pool_view(state, &pool);
+		print_pool(&pool);
+	}
+	return CLI_OK;
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * memlease stop: shut a guest down by its power button, or end its QEMU.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/clock.h"
+#include "args.h"
+#include "cli.h"
+#include "view.h"
+
+#define POLL_US 200000
+#define QMP_TIMEOUT_MS 5000
+#define DEFAULT_TIMEOUT_MS 60000
+#define KILL_TIMEOUT_MS 10000
+
+static int64_t now_ms(void)
+{
+	return (int64_t)(ml_boot_ns(&ml_clock_real) / 1000000);
+}
+
+/* 1: the VM is gone; 0: not within the time; -1 after a complaint. */
+static int wait_gone(struct qmp *c, const char *name, const char *uuid, int64_t timeout_ms)
+{
+	int64_t end = now_ms() + timeout_ms;
+
+	do {
+		auto_json json_t *json = NULL;
+		int err = qmp_call(c, "query-vm", cli_name_args(name), CLI_CALL_TIMEOUT_MS, &json);
+
+		if (err == -EREMOTEIO && !strcmp(qmp_error_class(c), "DeviceNotFound"))
+			return 1;
+		if (err) {
+			cli_error("stop: %s", qmp_error(c));
+			return -1;
+		}
+		/* Another VM of the same name may have begun. */
+		if (strcmp(json_string_value(json_object_get(json, "uuid")) ?: "", uuid))
+			return 1;
+		usleep(POLL_US);
+	} while (now_ms() < end);
+	return 0;
+}
+
+/* Press the power button. 0, or -1 after a complaint. */
+static int powerdown(const struct vm_view *vm)
+{
+	auto_qmp struct qmp *qmp = NULL;
+	auto_json json_t *ret = NULL;
+	char why[QMP_WHY_MAX];
+
+	if (qmp_open(vm->qmp_socket, QMP_TIMEOUT_MS, &qmp, why)) {
+		cli_error("stop: QEMU's monitor does not answer (%s); 'memlease stop %s --force' ends the VM without it",
+			  why, vm->name);
+		return -1;
+	}
+	if (qmp_call(qmp, "system_powerdown", NULL, QMP_TIMEOUT_MS, &ret)) {
+		cli_error("stop: QEMU refuses to press the power button: %s", qmp_error(qmp));
+		return -1;
+	}
+	return 0;
+}
+
+static int stop_gently(struct qmp *c, const struct vm_view *vm, int64_t timeout_ms)
+{
+	int gone;
+
+	if (powerdown(vm))
+		return CLI_FAILED;
+	printf("Pressed the power button of %s; waiting for its guest to shut down.\n", vm->name);
+	fflush(stdout);
+	gone = wait_gone(c, vm->name, vm->uuid, timeout_ms);
+	if (gone > 0) {
+		printf("%s has ended.\n", vm->name);
+		return CLI_OK;
+	}
+	if (!gone)
+		cli_error("stop: %s still runs after %" PRId64 " s; wait longer by --timeout, or end it by 'memlease stop %s --force'",
+			  vm->name, timeout_ms / 1000, vm->name);
+	return CLI_FAILED;
+}
+
+static int stop_by_force(struct qmp *c, const struct vm_view *vm)
+{
+	auto_json json_t *ret = cli_call(c, "vm-kill", cli_name_args(vm->name));
+	int gone;
+
+	if (!ret)
+		return CLI_FAILED;
+	printf("Killed QEMU of %s (process %" PRIu64 ").\n", vm->name, vm->pid);
+	fflush(stdout);
+	gone = wait_gone(c, vm->name, vm->uuid, KILL_TIMEOUT_MS);
+	if (gone > 0) {
+		printf("%s has ended.\n", vm->name);
+		return CLI_OK;
+	}
+	if (!gone)
+		cli_error("stop: the daemon still knows %s; 'memlease status %s' and its log may say why",
+			  vm->name, vm->name);
+	return CLI_FAILED;
+}
+
+static int stop(const char *socket, const char *name, bool force, int64_t timeout_ms)
+{
+	auto_qmp struct qmp *c = cli_connect(socket);
+	auto_json json_t *json = NULL;
+	struct vm_view vm;
+
+	if (!c)
+		return CLI_FAILED;
+	json = cli_call(c, "query-vm", cli_name_args(name));
+	if (!json)
+		return CLI_FAILED;
+	vm_view(json, &vm);
+	if (!strcmp(vm.state, "defined")) {
+		auto_json json_t *ret = cli_call(c, "vm-delete", cli_name_args(name));
+
+		if (!ret)
+			return CLI_FAILED;
+		printf("%s had no QEMU; it is forgotten.\n", name);
+		return CLI_OK;
+	}
+	return force ? stop_by_force(c, &vm) : stop_gently(c, &vm, timeout_ms);
+}
+
+int verb_stop(int argc, char **argv)
+{
+	struct arg_number timeout = { false, DEFAULT_TIMEOUT_MS };
+	const char *socket = NULL, *name = NULL;
+	bool force = false;
+	const struct arg_opt opts[] = {
+		{ .name = "force", .kind = ARG_FLAG, .to = &force, .help = "end its QEMU at once, as by pulling the plug" },
+		{ .name = "timeout", .kind = ARG_SPAN, .to = &timeout, .value = "TIME",
+		  .help = "how long to wait for the guest, 60s unless given" },
+		CLI_OPT_SOCKET(&socket),
+	};
+	const struct arg_spec spec = {
+		.verb = "stop", .synopsis = "NAME [--timeout TIME | --force]",
+		.about = "Shut a VM down as by its power button, and wait until it has ended. Its memory\nis back in the pool then, and its bill is complete.",
+		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
+		.positional = &name, .positional_min = 1, .positional_max = 1,
+		.positional_name = "a VM's name",
+	};
+	int answer = args_parse(&spec, argc, argv);
+
+	if (answer)
+		return cli_args_exit(answer);
+	if (force && timeout.given) {
+		cli_error("stop: --timeout is for a gentle stop, --force does not wait for the guest");
+		return CLI_USAGE;
+	}
+	return stop(socket, name, force, timeout.value);
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * JSON of query-pool and query-vm to structures. Called by list, status, top,
+ * set and stop; takes any JSON, because the daemon may be of another version.
+ */
+#include "view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "units.h"
+
+static uint64_t get_u64(const json_t *json, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(json, key));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static const char *get_text(const json_t *json, const char *key)
+{
+	const char *text = json_string_value(json_object_get(json, key));
+
+	return text ? text : "";
+}
+
+void pool_view(const json_t *json, struct pool_view *out)
+{
+	*out = (struct pool_view){
+		.backend = get_text(json, "backend"),
+		.ledger_error = get_text(json, "ledger-error"),
+		.state_dir = get_text(json, "state-dir"),
+		.pool_dir = get_text(json, "pool-dir"),
+		.ledger = get_text(json, "ledger"),
+		.pool_blocks = get_u64(json, "pool-blocks"),
+		.free_blocks = get_u64(json, "free-blocks"),
+		.lent_blocks = get_u64(json, "lent-blocks"),
+		.retired_blocks = get_u64(json, "retired-blocks"),
+		.fs_resident_blocks = get_u64(json, "fs-resident-blocks"),
+		.committed_blocks = get_u64(json, "committed-blocks"),
+		.limit_blocks = get_u64(json, "limit-blocks"),
+		.guarantee_blocks = get_u64(json, "guarantee-blocks"),
+		.waiting_touches = get_u64(json, "waiting-touches"),
+		.overbook_percent = get_u64(json, "overbook-percent"),
+		.vms = get_u64(json, "vms"),
+		.ledger_behind = json_is_true(json_object_get(json, "ledger-behind")),
+	};
+}
+
+static void guest_view(const json_t *json, struct guest_view *out)
+{
+	*out = (struct guest_view){
+		.known = json_object_get(json, "total-bytes") != NULL,
+		.total_bytes = get_u64(json, "total-bytes"),
+		.free_bytes = get_u64(json, "free-bytes"),
+		.available_bytes = get_u64(json, "available-bytes"),
+		.cache_bytes = get_u64(json, "cache-bytes"),
+		.oom_rescues = get_u64(json, "oom-rescues"),
+		.time_ms = (int64_t)get_u64(json, "time"),
+	};
+}
+
+void vm_view(const json_t *json, struct vm_view *out)
+{
+	*out = (struct vm_view){
+		.name = get_text(json, "name"),
+		.uuid = get_text(json, "uuid"),
+		.tenant = get_text(json, "tenant"),
+		.plan = get_text(json, "plan"),
+		.state = get_text(json, "state"),
+		.target_state = get_text(json, "target-state"),
+		.broken = get_text(json, "broken"),
+		.boot_path = get_text(json, "boot-path"),
+		.window_path = get_text(json, "window-path"),
+		.vhost_socket = get_text(json, "vhost-socket"),
+		.qmp_socket = get_text(json, "qmp-socket"),
+		.pid = get_u64(json, "pid"),
+		.weight = get_u64(json, "weight"),
+		.boot_blocks = get_u64(json, "boot-blocks"),
+		.window_blocks = get_u64(json, "window-blocks"),
+		.limit_blocks = get_u64(json, "limit-blocks"),
+		.guarantee_blocks = get_u64(json, "guarantee-blocks"),
+		.committed_blocks = get_u64(json, "committed-blocks"),
+		.resident_blocks = get_u64(json, "resident-blocks"),
+		.boot_resident_blocks = get_u64(json, "boot-resident-blocks"),
+		.peak_resident_blocks = get_u64(json, "peak-resident-blocks"),
+		.has_target = json_is_integer(json_object_get(json, "target-blocks")),
+		.target_blocks = get_u64(json, "target-blocks"),
+		.target_seq = get_u64(json, "target-seq"),
+		.target_deadline_ms = get_u64(json, "target-deadline-ms"),
+		.touches = get_u64(json, "touches"),
+		.reported_blocks = get_u64(json, "reported-blocks"),
+		.waiting_touches = get_u64(json, "waiting-touches"),
+		.waited_touches = get_u64(json, "waited-touches"),
+		.wait_ns = get_u64(json, "wait-ns"),
+		.longest_wait_ns = get_u64(json, "longest-wait-ns"),
+		.resident_block_ns = get_u64(json, "resident-block-ns"),
+		.committed_block_ns = get_u64(json, "committed-block-ns"),
+		.created_ms = (int64_t)get_u64(json, "created"),
+	};
+	guest_view(json_object_get(json, "guest"), &out->guest);
+}
+
+unsigned int view_percent(uint64_t part, uint64_t whole)
+{
+	if (!whole)
+		return 0;
+	return (unsigned int)((unsigned __int128)part * 100 / whole);
+}
+
+const char *vm_remark(const struct vm_view *vm, char text[VIEW_TEXT_MAX])
+{
+	char size[SIZE_TEXT_MAX];
+
+	text[0] = '\0';
+	if (vm->broken[0])
+		snprintf(text, VIEW_TEXT_MAX, "broken: %s", vm->broken);
+	else if (vm->waiting_touches)
+		snprintf(text, VIEW_TEXT_MAX, "%" PRIu64 " touch%s waiting for memory",
+			 vm->waiting_touches, vm->waiting_touches == 1 ? "" : "es");
+	else if (!strcmp(vm->state, "defined"))
+		snprintf(text, VIEW_TEXT_MAX, "waiting for its QEMU");
+	else if (!strcmp(vm->state, "detached"))
+		snprintf(text, VIEW_TEXT_MAX, "QEMU's connection is down");
+	else if (vm->has_target && strcmp(vm->target_state, "met"))
+		snprintf(text, VIEW_TEXT_MAX, "target %s: %s",
+			 size_format_blocks(vm->target_blocks, size),
+			 !strcmp(vm->target_state, "partly") ? "met in part" :
+			 vm->guest.known ? "shrinking" : "no answer from the guest");
+	return text;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon says of the pool and of a VM, taken out of JSON into plain
+ * structures that the verbs print. What is absent is 0 or "".
+ */
+#ifndef ML_CLI_VIEW_H
+#define ML_CLI_VIEW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VIEW_TEXT_MAX 256
+
+struct pool_view {
+	const char *backend, *ledger_error, *state_dir, *pool_dir, *ledger;
+	uint64_t pool_blocks, free_blocks, lent_blocks, retired_blocks, fs_resident_blocks;
+	uint64_t committed_blocks, limit_blocks, guarantee_blocks;
+	uint64_t waiting_touches, overbook_percent, vms;
+	bool ledger_behind;
+};
+
+struct guest_view {
+	bool known;		/* the guest has sent statistics */
+	uint64_t total_bytes, free_bytes, available_bytes, cache_bytes;
+	uint64_t oom_rescues;
+	int64_t time_ms;
+};
+
+/* Strings belong to the JSON object. */
+struct vm_view {
+	const char *name, *uuid, *tenant, *plan, *state, *target_state, *broken;
+	const char *boot_path, *window_path, *vhost_socket, *qmp_socket;
+	uint64_t pid, weight;
+	uint64_t boot_blocks, window_blocks, limit_blocks, guarantee_blocks;
+	uint64_t committed_blocks, resident_blocks, boot_resident_blocks, peak_resident_blocks;
+	bool has_target;
+	uint64_t target_blocks, target_seq, target_deadline_ms;
+	uint64_t touches, reported_blocks, waiting_touches, waited_touches;
+	uint64_t wait_ns, longest_wait_ns;
+	uint64_t resident_block_ns, committed_block_ns;
+	int64_t created_ms;
+	struct guest_view guest;
+};
+
+void pool_view(const json_t *json, struct pool_view *out);
+void vm_view(const json_t *json, struct vm_view *out);
+
+/* Sum of lent blocks over the pool in percent, and the like; 0 where whole is 0. */
+unsigned int view_percent(uint64_t part, uint64_t whole);
+
+/*
+ * One short remark on a VM for tables: what an operator should look at first,
+ * or "".
+ */
+const char *vm_remark(const struct vm_view *vm, char text[VIEW_TEXT_MAX]);
+
+#endif /* ML_CLI_VIEW_H */

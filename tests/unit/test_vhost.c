@@ -1,0 +1,794 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The vhost-user back-end with a well-behaved QEMU and guest: handshake, every
+ * request, events, config changes, reset, reconnect, a new daemon, touches
+ * through a real userfaultfd, and the end of QEMU's process.
+ */
+#include "test_vhost_rig.h"
+
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+struct config_msg {
+	uint32_t offset, size, flags;
+	struct memlease_config config;
+} __attribute__((packed));
+
+static struct memlease_config get_config(struct guest *g)
+{
+	struct config_msg c = { .size = sizeof(c.config) };
+
+	assert_true(send_msg(g, VHOST_USER_GET_CONFIG, 0, &c, sizeof(c), NULL, 0));
+	get_reply(g, VHOST_USER_GET_CONFIG, &c, sizeof(c));
+	assert_int_equal(c.size, sizeof(c.config));
+	return c.config;
+}
+
+static void config_space_is_read(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_config c = get_config(g);
+	struct config_msg set = { .size = sizeof(set.config) };
+
+	(void)state;
+	assert_int_equal(le32toh(c.version), MEMLEASE_ABI_VERSION);
+	assert_int_equal(le32toh(c.flags), 0);
+	assert_int_equal(le64toh(c.block_bytes), BLOCK);
+	assert_int_equal(le64toh(c.window_bytes), RIG_WINDOW * BLOCK);
+	assert_int_equal(le64toh(c.limit_blocks), RIG_WINDOW);
+	assert_true(le64toh(c.target_blocks) == MEMLEASE_NO_TARGET);
+	assert_int_equal(le16toh(c.max_extents), MEMLEASE_MAX_EXTENTS);
+	/* Writing is refused, and the connection stays. */
+	assert_int_equal(send_acked(g, VHOST_USER_SET_CONFIG, &set, sizeof(set), NULL, 0), 1);
+	assert_int_equal(le32toh(get_config(g).version), MEMLEASE_ABI_VERSION);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void socket_is_private(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_define(r, "a");
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(g->path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(vhost_vm_listen(r->server, g->vm, g->path), -EALREADY);
+	vhost_vm_forget(g->vm);
+	assert_int_equal(stat(g->path, &st), -1);
+	assert_int_equal(r->dropped, 1);
+	/* What is there and is no socket stays. */
+	assert_int_equal(mkdir(g->path, 0700), 0);
+	assert_int_equal(vhost_vm_listen(r->server, g->vm, g->path), -EEXIST);
+	assert_null(lend_vm_user(g->vm));
+	guest_free(g);
+	rig_free(r);
+}
+
+static void window_is_borrowed_reported_returned(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_extent e[2] = {
+		{ MEMLEASE_REGION_WINDOW, 4, 8 }, { MEMLEASE_REGION_WINDOW, 2, 0 },
+	};
+	struct rig_response resp;
+
+	(void)state;
+	assert_true(ask(g, MEMLEASE_REQ_BORROW, 2, e, &resp));
+	assert_int_equal(le16toh(resp.head.status), MEMLEASE_DONE);
+	assert_int_equal(le32toh(resp.head.done_blocks), 6);
+	assert_int_equal(le32toh(resp.a[0].done), 4);
+	assert_int_equal(le32toh(resp.a[1].done), 2);
+	assert_true(called(g, 0));
+	assert_true(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 8, 4));
+	assert_false(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 7, 1));
+
+	assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_WINDOW, 9), 0);
+	g->window[9 * BLOCK + 5] = 7;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_REPORT, MEMLEASE_REGION_WINDOW, 8, 4), 4);
+	assert_false(lend_resident(g->vm, MEMLEASE_REGION_WINDOW, 9));
+	assert_true(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 8, 4));
+	assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_WINDOW, 9), 0);
+	assert_int_equal(g->window[9 * BLOCK + 5], 0);
+
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_RETURN, MEMLEASE_REGION_WINDOW, 9, 1), 1);
+	assert_false(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 9, 1));
+	/* Twice has the effect of once. */
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_RETURN, MEMLEASE_REGION_WINDOW, 9, 1), 1);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, MEMLEASE_REGION_WINDOW, 8, 1), 1);
+	lender_validate(r->lender);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void limit_is_answered_with_a_reason(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_extent e = { MEMLEASE_REGION_WINDOW, 10, 0 };
+	struct rig_response resp;
+	char why[200];
+
+	(void)state;
+	assert_int_equal(lend_set_limit(g->vm, RIG_BOOT + 6, why, sizeof(why)), 0);
+	assert_true(ask(g, MEMLEASE_REQ_BORROW, 1, &e, &resp));
+	assert_int_equal(le16toh(resp.head.status), MEMLEASE_PARTLY);
+	assert_int_equal(le32toh(resp.a[0].done), 6);
+	assert_int_equal(le32toh(resp.a[0].reason), MEMLEASE_WHY_LIMIT);
+	e.first = 20;
+	assert_true(ask(g, MEMLEASE_REQ_BORROW, 1, &e, &resp));
+	assert_int_equal(le16toh(resp.head.status), MEMLEASE_REFUSED);
+	assert_int_equal(le32toh(resp.a[0].done), 0);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void boot_memory_is_reported_by_address(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_extent e[2] = {
+		{ MEMLEASE_REGION_BOOT, 1, 3 },			/* just below the hole */
+		{ MEMLEASE_REGION_BOOT, 12, RIG_HIGH_SLOT },	/* all above it */
+	};
+	struct rig_response resp;
+
+	(void)state;
+	assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_BOOT, 5), 0);
+	assert_true(ask(g, MEMLEASE_REQ_REPORT, 2, e, &resp));
+	assert_int_equal(le32toh(resp.head.done_blocks), 13);
+	/* 4 GiB is where slot 4 of the file is. */
+	assert_false(lend_resident(g->vm, MEMLEASE_REGION_BOOT, 3));
+	assert_false(lend_resident(g->vm, MEMLEASE_REGION_BOOT, 5));
+	assert_true(lend_resident(g->vm, MEMLEASE_REGION_BOOT, 1));
+	lender_validate(r->lender);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void statistics_arrive(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct {
+		struct memlease_request head;
+		struct memlease_stat s[2];
+	} req = {
+		{ htole16(MEMLEASE_REQ_STATS), htole16(2), 0, htole64(5) },
+		{ { htole16(MEMLEASE_STAT_FREE_BYTES), { 0 }, htole64(12345) },
+		  { htole16(999), { 0 }, htole64(1) } },
+	};
+	struct memlease_response resp;
+	struct vm_status s;
+
+	(void)state;
+	offer(g, 0, place_request(g, 0, &req, sizeof(req), sizeof(resp)));
+	kick(g, 0);
+	rig_spin(r);
+	assert_int_equal(take_used(g, 0, NULL), sizeof(resp));
+	memcpy(&resp, response_at(g, 0), sizeof(resp));
+	assert_int_equal(le16toh(resp.status), MEMLEASE_DONE);
+	assert_int_equal(le16toh(resp.count), 0);
+	assert_int_equal(le64toh(resp.cookie), 5);
+	lend_vm_status(g->vm, &s);
+	assert_int_equal(s.guest_stat[MEMLEASE_STAT_FREE_BYTES], 12345);
+	assert_int_equal(s.guest_stat_valid, 1u << MEMLEASE_STAT_FREE_BYTES);
+	guest_free(g);
+	rig_free(r);
+}
+
+/* A request cut into single bytes of an indirect table's descriptors, more often than the ring is long. */
+static void boundaries_carry_no_meaning(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_extent e = { MEMLEASE_REGION_WINDOW, 1, 0 };
+	struct rig_request req;
+	uint32_t size = build(&req, MEMLEASE_REQ_BORROW, 1, &e);
+	struct vring_desc table[64];
+
+	(void)state;
+	for (int round = 0; round < 3 * RIG_NUM; round++) {
+		unsigned int n = 0;
+
+		memcpy(at(g, RIG_BUFFER_GPA), &req, size);
+		for (uint32_t i = 0; i < size; i++, n++)
+			table[n] = (struct vring_desc){ RIG_BUFFER_GPA + i, 1, VRING_DESC_F_NEXT,
+							n + 1 };
+		for (uint32_t i = 0; i < 24; i++, n++)
+			table[n] = (struct vring_desc){
+				RIG_BUFFER_GPA + 4096 + i, 1,
+				VRING_DESC_F_WRITE | (i < 23 ? VRING_DESC_F_NEXT : 0), n + 1,
+			};
+		memcpy(at(g, RIG_TABLE_GPA), table, n * sizeof(*table));
+		set_desc(g, 0, 9, RIG_TABLE_GPA, n * sizeof(*table), VRING_DESC_F_INDIRECT, 0);
+		offer(g, 0, 9);
+		kick(g, 0);
+		rig_spin(r);
+		assert_int_equal(take_used(g, 0, NULL), 24);
+		assert_true(called(g, 0));
+	}
+	assert_int_equal(broken_reason(g), MEMLEASE_BROKEN_NOT);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void many_requests_one_kick(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_extent e = { MEMLEASE_REGION_WINDOW, 1, 0 };
+	struct rig_request req;
+	uint32_t size, head;
+
+	(void)state;
+	for (unsigned int i = 0; i < RIG_NUM / 2; i++) {
+		e.first = i % RIG_WINDOW;
+		size = build(&req, MEMLEASE_REQ_BORROW, 1, &e);
+		offer(g, 0, place_request(g, i, &req, size, 24));
+	}
+	kick(g, 0);
+	rig_spin(r);
+	for (unsigned int i = 0; i < RIG_NUM / 2; i++) {
+		assert_int_equal(take_used(g, 0, &head), 24);
+		assert_int_equal(head, i * 2);
+	}
+	assert_int_equal(take_used(g, 0, &head), -1);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void notifications_are_suppressed(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+
+	(void)state;
+	rig_spin(r);
+	called(g, 0);
+	*avail_word(g, 0, 0) = htole16(VRING_AVAIL_F_NO_INTERRUPT);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 1), 1);
+	assert_false(called(g, 0));
+	*avail_word(g, 0, 0) = 0;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 1), 1);
+	assert_true(called(g, 0));
+	guest_free(g);
+	rig_free(r);
+}
+
+static void event_index_is_obeyed(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_define(r, "a");
+	uint16_t *used_event, *avail_event;
+
+	(void)state;
+	touch_rings(g);
+	guest_connect_only(g);
+	guest_negotiate(g);
+	guest_start(g, RIG_FEATURES | 1ULL << VIRTIO_RING_F_EVENT_IDX);
+	rig_spin(r);
+	called(g, 0);
+	used_event = avail_word(g, 0, 2 + RIG_NUM);
+	avail_event = used_word(g, 0, 2 + 4 * RIG_NUM);
+	*used_event = htole16(2);	/* tell when entry 2 is used */
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 1), 1);
+		assert_int_equal(called(g, 0), i == 2);
+		assert_int_equal(le16toh(*avail_event), i + 1);
+	}
+	guest_free(g);
+	rig_free(r);
+}
+
+/* Offer an event buffer at slot `i` of the event queue. */
+static void offer_event(struct guest *g, uint16_t i)
+{
+	set_desc(g, 1, i, RIG_BUFFER_GPA + BLOCK / 4 + i * 64u, sizeof(struct memlease_event),
+		 VRING_DESC_F_WRITE, 0);
+	offer(g, 1, i);
+	kick(g, 1);
+	rig_spin(g->rig);
+}
+
+static bool take_event(struct guest *g, struct memlease_event *e)
+{
+	uint32_t head;
+
+	rig_spin(g->rig);
+	if (take_used(g, 1, &head) != sizeof(*e))
+		return false;
+	memcpy(e, at(g, RIG_BUFFER_GPA + BLOCK / 4 + head * 64u), sizeof(*e));
+	return true;
+}
+
+static bool config_change_told(struct guest *g)
+{
+	struct message_header h;
+
+	rig_spin(g->rig);
+	if (recv(g->backend, &h, sizeof(h), MSG_DONTWAIT) != sizeof(h))
+		return false;
+	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	assert_int_equal(h.flags, MESSAGE_VERSION);
+	assert_int_equal(h.size, 0);
+	return true;
+}
+
+static void target_reaches_the_guest(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_event e;
+	char why[200];
+
+	(void)state;
+	while (config_change_told(g))
+		;
+	offer_event(g, 0);
+	assert_int_equal(lend_set_target(g->vm, RIG_BOOT + 3, 5000, why, sizeof(why)), 0);
+	assert_true(take_event(g, &e));
+	assert_int_equal(le16toh(e.type), MEMLEASE_EV_TARGET);
+	assert_int_equal(le64toh(e.a), 3);
+	assert_int_equal(le64toh(e.b), 5000);
+	assert_true(called(g, 1));
+	assert_true(config_change_told(g));
+	assert_int_equal(le64toh(get_config(g).target_blocks), 3);
+	assert_int_equal(le32toh(get_config(g).target_deadline_ms), 5000);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void waiting_events_are_merged_but_none_retired_is_lost(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_event e;
+
+	(void)state;
+	/* No buffer is there. */
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_RETIRED, MEMLEASE_REGION_BOOT, 5, 2);
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_TARGET, 1, 10, 100);
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_REPORT_NOW, 0, 0, 0);
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_REPORT_NOW, 0, 0, 0);
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_TARGET, 2, 7, 200);
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_RETIRED, MEMLEASE_REGION_WINDOW, 30, 2);
+	vhost_on_guest_event(NULL, g->vm, MEMLEASE_EV_RETIRED, MEMLEASE_REGION_WINDOW, 1, 1);
+	rig_spin(r);
+	for (uint16_t i = 0; i < 8; i++)
+		offer_event(g, i);
+	/* Boot slot 5 of the file is the second above 4 GiB. */
+	assert_true(take_event(g, &e));
+	assert_int_equal(le16toh(e.type), MEMLEASE_EV_RETIRED);
+	assert_int_equal(le16toh(e.region), MEMLEASE_REGION_BOOT);
+	assert_int_equal(le64toh(e.a), RIG_HIGH_SLOT + 1);
+	assert_int_equal(le64toh(e.b), 2);
+	assert_true(take_event(g, &e));
+	assert_int_equal(le16toh(e.region), MEMLEASE_REGION_WINDOW);
+	assert_int_equal(le64toh(e.a), 1);
+	assert_true(take_event(g, &e));
+	assert_int_equal(le64toh(e.a), 30);
+	assert_int_equal(le64toh(e.b), 2);
+	assert_true(take_event(g, &e));
+	assert_int_equal(le16toh(e.type), MEMLEASE_EV_TARGET);
+	assert_int_equal(le32toh(e.seq), 2);
+	assert_int_equal(le64toh(e.a), 7);
+	assert_true(take_event(g, &e));
+	assert_int_equal(le16toh(e.type), MEMLEASE_EV_REPORT_NOW);
+	assert_false(take_event(g, &e));
+	guest_free(g);
+	rig_free(r);
+}
+
+static void reset_returns_the_window(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct vm_status s;
+
+	(void)state;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 8), 8);
+	guest_stop(g, NULL);
+	assert_true(send_msg(g, VHOST_USER_RESET_DEVICE, 0, NULL, 0, NULL, 0));
+	rig_spin(r);
+	lend_vm_status(g->vm, &s);
+	assert_int_equal(s.window_committed_blocks, 0);
+	/* Nothing is looked at until it is set up again. */
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 8), -1);
+	memset(at(g, BLOCK), 0, BLOCK);
+	memset(g->avail, 0, sizeof(g->avail));
+	memset(g->seen, 0, sizeof(g->seen));
+	guest_start(g, RIG_FEATURES);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 8), 8);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void stop_gives_the_base(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	uint16_t base[2];
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 1), 1);
+	guest_stop(g, base);
+	assert_int_equal(base[0], 3);
+	assert_int_equal(base[1], 0);
+	guest_free(g);
+	rig_free(r);
+}
+
+/* What was offered while nobody was there is handled by the next connection, from the used index on. */
+static void reconnect_goes_on(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_extent e = { MEMLEASE_REGION_WINDOW, 2, 4 };
+	struct rig_request req;
+	struct vm_status s;
+
+	(void)state;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 4), 4);
+	guest_disconnect(g);
+	lend_vm_status(g->vm, &s);
+	assert_int_equal(s.state, VM_DETACHED);
+	assert_int_equal(s.window_committed_blocks, 4);
+	offer(g, 0, place_request(g, 1, &req, build(&req, MEMLEASE_REQ_BORROW, 1, &e), 24));
+	kick(g, 0);
+	called(g, 0);
+	guest_connect_only(g);
+	guest_negotiate(g);
+	guest_start(g, RIG_FEATURES);
+	rig_spin(r);
+	assert_int_equal(take_used(g, 0, NULL), 24);
+	assert_true(called(g, 0));
+	assert_true(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 0, 6));
+	guest_free(g);
+	rig_free(r);
+}
+
+static void second_connection_is_refused(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct guest other = { .rig = r, .vm = g->vm };
+
+	(void)state;
+	memcpy(other.path, g->path, sizeof(other.path));
+	guest_connect_only(&other);
+	assert_true(connection_closed(&other));
+	close(other.fd);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 1), 1);
+	/* One that hung up is no hindrance, even before the loop has seen it. */
+	close(g->fd);
+	guest_connect_only(&other);
+	assert_int_equal(ask_u64(&other, VHOST_USER_GET_FEATURES) & RIG_FEATURES, RIG_FEATURES);
+	close(other.fd);
+	g->fd = -1;
+	guest_free(g);
+	rig_free(r);
+}
+
+static void new_daemon_goes_on(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+
+	(void)state;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 4), 4);
+	assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_WINDOW, 1), 0);
+	g->window[BLOCK] = 42;
+	rig_stop(r);
+	close(g->fd);
+	close(g->backend);
+	rig_start(r);
+	g->vm = lend_vm_find(r->lender, "a");
+	assert_non_null(g->vm);
+	assert_int_equal(vhost_vm_listen(r->server, g->vm, g->path), 0);
+	guest_connect_only(g);
+	guest_negotiate(g);
+	guest_start(g, RIG_FEATURES);
+	/* The new daemon cannot know what QEMU was last told. */
+	assert_true(config_change_told(g));
+	assert_true(lend_resident(g->vm, MEMLEASE_REGION_WINDOW, 1));
+	assert_int_equal(g->window[BLOCK], 42);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_RETURN, 1, 0, 4), 4);
+	lender_validate(r->lender);
+	guest_free(g);
+	rig_free(r);
+}
+
+/* --- touches ----------------------------------------------------------------------- */
+
+static int open_uffd(struct guest *g)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register boot = {
+		.range = { (uintptr_t)g->boot, RIG_BOOT * BLOCK },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_register window = {
+		.range = { (uintptr_t)g->window, RIG_WINDOW * BLOCK },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
+	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &boot), 0);
+	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &window), 0);
+	return fd;
+}
+
+static struct memlease_vhost_uffd layout(const struct guest *g)
+{
+	return (struct memlease_vhost_uffd){
+		.version = MEMLEASE_ABI_VERSION,
+		.count = 2,
+		.regions = {
+			{ MEMLEASE_REGION_BOOT, 0, 0, (uintptr_t)g->boot, RIG_BOOT * BLOCK },
+			{ MEMLEASE_REGION_WINDOW, 0, RIG_WINDOW_GPA, (uintptr_t)g->window,
+			  RIG_WINDOW * BLOCK },
+		},
+	};
+}
+
+/* A thread of QEMU that writes one byte and says so. */
+struct toucher {
+	pthread_t thread;
+	uint8_t *at;
+	int done;
+};
+
+static void *toucher_main(void *arg)
+{
+	struct toucher *t = arg;
+
+	*(volatile uint8_t *)t->at = 99;
+	__atomic_store_n(&t->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void touch_start(struct toucher *t, uint8_t *where)
+{
+	t->at = where;
+	t->done = 0;
+	assert_int_equal(pthread_create(&t->thread, NULL, toucher_main, t), 0);
+}
+
+/* Turn the loop until the thread is through, at most for ms. */
+static bool touch_finish(struct rig *r, struct toucher *t, int ms)
+{
+	for (int i = 0; i < ms && !__atomic_load_n(&t->done, __ATOMIC_ACQUIRE); i++)
+		assert_true(sd_event_run(r->event, 1000) >= 0);
+	if (!__atomic_load_n(&t->done, __ATOMIC_ACQUIRE))
+		return false;
+	pthread_join(t->thread, NULL);
+	return true;
+}
+
+static void touches_are_served(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_vhost_uffd l = layout(g);
+	int uffd = open_uffd(g);
+	struct toucher t;
+
+	(void)state;
+	assert_int_equal(send_acked(g, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	assert_int_equal(r->stored, 1);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 4), 4);
+	touch_start(&t, g->window + BLOCK + 4097);
+	assert_true(touch_finish(r, &t, 2000));
+	assert_true(lend_resident(g->vm, MEMLEASE_REGION_WINDOW, 1));
+	touch_start(&t, g->boot + 9 * BLOCK);
+	assert_true(touch_finish(r, &t, 2000));
+	assert_true(lend_resident(g->vm, MEMLEASE_REGION_BOOT, 9));
+	/* Without a connection, too. */
+	guest_disconnect(g);
+	touch_start(&t, g->boot + 10 * BLOCK);
+	assert_true(touch_finish(r, &t, 2000));
+	lender_validate(r->lender);
+	close(uffd);
+	guest_free(g);
+	rig_free(r);
+}
+
+static void touch_waits_for_a_block(void **state)
+{
+	/* Rings and buffers take RIG_LOW blocks each; one block is left. */
+	struct rig *r = rig_new(2 * RIG_LOW + 1);
+	struct guest *g = guest_new(r, "a"), *other = guest_new(r, "b");
+	struct memlease_vhost_uffd l = layout(g);
+	int uffd = open_uffd(g);
+	struct pool_status p;
+	struct toucher t;
+
+	(void)state;
+	assert_int_equal(send_acked(g, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 4), 4);
+	assert_int_equal(lend_touch(other->vm, MEMLEASE_REGION_BOOT, 4), 0);
+	touch_start(&t, g->window);
+	assert_false(touch_finish(r, &t, 50));
+	lender_status(r->lender, &p);
+	assert_int_equal(p.waiting, 1);
+	/* Another VM reports. */
+	assert_int_equal(ask_one(other, MEMLEASE_REQ_REPORT, 0, RIG_HIGH_SLOT, 1), 1);
+	assert_true(touch_finish(r, &t, 2000));
+	assert_true(lend_resident(g->vm, MEMLEASE_REGION_WINDOW, 0));
+	lender_validate(r->lender);
+	close(uffd);
+	guest_free(g);
+	guest_free(other);
+	rig_free(r);
+}
+
+/* A queue whose buffers have no block waits, breaks nothing, and goes on. */
+static void queue_waits_for_a_block(void **state)
+{
+	struct rig *r = rig_new(2 * RIG_LOW);
+	struct guest *g = guest_new(r, "a"), *other = guest_new(r, "b");
+	struct memlease_extent e = { MEMLEASE_REGION_WINDOW, 1, 0 };
+	struct rig_request req;
+	uint32_t size = build(&req, MEMLEASE_REQ_BORROW, 1, &e);
+
+	(void)state;
+	place_request(g, 0, &req, size, 24);
+	/* The response goes to slot 3, which the other one gets in the meantime. */
+	set_desc(g, 0, 1, 3 * BLOCK, 24, VRING_DESC_F_WRITE, 0);
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_REPORT, 0, 3, 1), 1);
+	assert_int_equal(lend_touch(other->vm, MEMLEASE_REGION_BOOT, 4), 0);
+	place_request(g, 0, &req, size, 24);
+	set_desc(g, 0, 1, 3 * BLOCK, 24, VRING_DESC_F_WRITE, 0);
+	offer(g, 0, 0);
+	kick(g, 0);
+	rig_spin(r);
+	assert_int_equal(take_used(g, 0, NULL), -1);
+	assert_int_equal(broken_reason(g), MEMLEASE_BROKEN_NOT);
+	assert_int_equal(ask_one(other, MEMLEASE_REQ_REPORT, 0, RIG_HIGH_SLOT, 1), 1);
+	rig_spin(r);
+	assert_int_equal(take_used(g, 0, NULL), 24);
+	assert_true(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 0, 1));
+	lender_validate(r->lender);
+	guest_free(g);
+	guest_free(other);
+	rig_free(r);
+}
+
+/* The old daemon read the touch and died: the next one has it come up again. */
+static void new_daemon_serves_old_touches(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_vhost_uffd l = layout(g);
+	int uffd = open_uffd(g), kept;
+	struct uffd_msg msg;
+	struct toucher t;
+
+	(void)state;
+	assert_int_equal(send_acked(g, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	kept = r->stored_fd;
+	rig_stop(r);
+	close(g->fd);
+	close(g->backend);
+	g->fd = g->backend = -1;
+	touch_start(&t, g->boot + 9 * BLOCK);
+	for (int i = 0; i < 2000 && read(kept, &msg, sizeof(msg)) != sizeof(msg); i++)
+		usleep(1000);
+	assert_int_equal(msg.event, UFFD_EVENT_PAGEFAULT);
+	rig_start(r);
+	g->vm = lend_vm_find(r->lender, "a");
+	assert_int_equal(vhost_vm_listen(r->server, g->vm, g->path), 0);
+	assert_int_equal(vhost_vm_adopt_uffd(g->vm, kept), 0);
+	r->stored_fd = -1;
+	assert_true(touch_finish(r, &t, 2000));
+	assert_true(lend_resident(g->vm, MEMLEASE_REGION_BOOT, 9));
+	/* What is no userfaultfd is not adopted. */
+	assert_int_equal(vhost_vm_adopt_uffd(g->vm, open("/dev/null", O_RDONLY | O_CLOEXEC)),
+			 -EINVAL);
+	assert_int_equal(r->dropped, 1);
+	close(uffd);
+	guest_free(g);
+	rig_free(r);
+}
+
+/* --- processes ---------------------------------------------------------------------- */
+
+static void wait_for_end(struct rig *r)
+{
+	for (int i = 0; i < 3000 && !r->ended; i++)
+		assert_true(sd_event_run(r->event, 1000) >= 0);
+}
+
+/* A child that is QEMU: connects, and waits for its end. */
+static pid_t fork_qemu(struct guest *g)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	pid_t pid;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", g->path);
+	pid = fork();
+	if (pid == 0) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void vm_ends_with_its_process(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_define(r, "a");
+	pid_t pid = fork_qemu(g);
+	struct pool_status p;
+	struct vm_status s = { 0 };
+	struct stat st;
+
+	(void)state;
+	for (int i = 0; i < 2000 && s.state != VM_RUNNING; i++) {
+		assert_true(sd_event_run(r->event, 1000) >= 0);
+		lend_vm_status(g->vm, &s);
+	}
+	assert_int_equal(s.pid, pid);
+	/* Nobody else can take its place. */
+	guest_connect_only(g);
+	assert_true(connection_closed(g));
+	assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_BOOT, 0), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	wait_for_end(r);
+	assert_int_equal(r->ended, 1);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_null(lend_vm_find(r->lender, "a"));
+	assert_int_equal(stat(g->path, &st), -1);
+	assert_int_equal(r->dropped, 1);
+	lender_status(r->lender, &p);
+	assert_int_equal(p.free_blocks, 64);
+	guest_free(g);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(config_space_is_read),
+		cmocka_unit_test(socket_is_private),
+		cmocka_unit_test(window_is_borrowed_reported_returned),
+		cmocka_unit_test(limit_is_answered_with_a_reason),
+		cmocka_unit_test(boot_memory_is_reported_by_address),
+		cmocka_unit_test(statistics_arrive),
+		cmocka_unit_test(boundaries_carry_no_meaning),
+		cmocka_unit_test(many_requests_one_kick),
+		cmocka_unit_test(notifications_are_suppressed),
+		cmocka_unit_test(event_index_is_obeyed),
+		cmocka_unit_test(target_reaches_the_guest),
+		cmocka_unit_test(waiting_events_are_merged_but_none_retired_is_lost),
+		cmocka_unit_test(reset_returns_the_window),
+		cmocka_unit_test(stop_gives_the_base),
+		cmocka_unit_test(reconnect_goes_on),
+		cmocka_unit_test(second_connection_is_refused),
+		cmocka_unit_test(new_daemon_goes_on),
+		cmocka_unit_test(touches_are_served),
+		cmocka_unit_test(touch_waits_for_a_block),
+		cmocka_unit_test(queue_waits_for_a_block),
+		cmocka_unit_test(new_daemon_serves_old_touches),
+		cmocka_unit_test(vm_ends_with_its_process),
+	};
+
+	return cmocka_run_group_tests_name("vhost", tests, NULL, NULL);
+}

@@ -14,6 +14,7 @@
 #include <linux/kobject.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/page-flags.h>
 #include <linux/sched/signal.h>
@@ -251,13 +252,14 @@ static int ml_block_add_memory(struct ml_device *ml, u32 i)
 	u64 addr = ml_block_addr(b, i);
 	int rc;
 
-	if (!b->memmap_refused) {
+	if (!ML_MEMMAP_KNOWN || b->memmap_inside) {
 		rc = add_memory_driver_managed(b->nid, addr, b->mb_bytes, ML_RESOURCE_NAME,
 					       MHP_MERGE_RESOURCE | MHP_MEMMAP_ON_MEMORY);
-		if (rc != -EINVAL)
+		if (rc != -EINVAL || ML_MEMMAP_KNOWN) {
+			if (!rc)
+				b->memmap_inside = true;
 			return rc;
-		/* Kernels before 6.6 refuse what they do not do; later ones go on without. */
-		b->memmap_refused = true;
+		}
 	}
 	return add_memory_driver_managed(b->nid, addr, b->mb_bytes, ML_RESOURCE_NAME,
 					 MHP_MERGE_RESOURCE);
@@ -310,13 +312,16 @@ int ml_blocks_remove(struct ml_device *ml, u32 i)
 	return rc;
 }
 
-u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i)
+u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i, bool *pinned)
 {
 	struct ml_blocks *b = &ml->blocks;
 	unsigned long pfn = PHYS_PFN(ml_block_addr(b, i));
 	unsigned long end = pfn + PHYS_PFN(b->mb_bytes);
 	u64 used = 0;
 
+	*pinned = false;
+	if (b->memmap_inside)
+		pfn += PFN_UP((end - pfn) * sizeof(struct page));
 	/* Without the zone's lock: free pages come and go, this only ranks blocks. */
 	while (pfn < end) {
 		struct page *page = pfn_to_online_page(pfn);
@@ -327,10 +332,12 @@ u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i)
 		if (PageBuddy(page)) {
 			order = READ_ONCE(page->private);
 			pfn += order <= ML_MAX_PAGE_ORDER ? 1UL << order : 1;
-		} else {
-			used += PAGE_SIZE;
-			pfn++;
+			continue;
 		}
+		if (page_count(page) && !PageLRU(page) && !__PageMovable(page))
+			*pinned = true;
+		used += PAGE_SIZE;
+		pfn++;
 	}
 	return used;
 }
@@ -377,6 +384,7 @@ int ml_blocks_init(struct ml_device *ml)
 		b->addr = layout->window_addr;
 	b->first_slot = (b->addr - layout->window_addr) >> MEMLEASE_BLOCK_SHIFT;
 	b->adding = b->count;
+	b->memmap_inside = ml_memmap_on_memory();
 	b->nid = memory_add_physaddr_to_nid(b->addr);
 	if (b->nid == NUMA_NO_NODE)
 		b->nid = first_online_node;

@@ -52,7 +52,7 @@ struct ml_blocks {
 	u32 count;
 	u64 first_slot;		/* of the window, in the first memory block */
 	int nid;
-	bool memmap_refused;	/* this kernel does not put page arrays into added memory */
+	bool memmap_inside;	/* page arrays lie in the memory that they describe */
 
 	struct mutex hotplug;	/* one adds or removes; outermost */
 	spinlock_t lock;	/* states and counts */
@@ -108,8 +108,11 @@ int ml_blocks_add(struct ml_device *ml, u32 i);
  */
 int ml_blocks_remove(struct ml_device *ml, u32 i);
 
-/* Bytes in use in an ONLINE block: what removing it would have to move. A hint. */
-u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i);
+/*
+ * Bytes in use in an ONLINE block: what removing it would have to move. *pinned
+ * says whether there seems to be a page that cannot be moved. Both are hints.
+ */
+u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i, bool *pinned);
 
 /* The host retired these slots of the window. */
 void ml_blocks_retire(struct ml_device *ml, u64 first, u64 count);

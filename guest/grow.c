@@ -4,14 +4,17 @@
  *
  * The worker has access to memory reserves and never waits for memory: it is
  * what others wait for. It borrows first, and hands Linux only whole memory
- * blocks that were granted whole.
+ * blocks that were granted whole. Each takes a page array of 1/64 of its size
+ * from the memory that is there, unless the kernel puts it inside: so a reserve
+ * is kept for it, which is given to the kernel just before it is needed.
  *
  * Timers: `work` runs every 4 to 500 ms, by ml_look_ms(). Reclaim moves it to
- * now, at most once a tick: that is how a burst is seen which began after the
- * last look. An out-of-memory event moves it to now and waits up to
+ * now, at most once a tick, and so does the watch (watch.c), which sees a burst
+ * that began after the last look. An out-of-memory event moves it to now and waits up to
  * ML_OOM_WAIT_MS for the round that it caused. After a refusal the worker asks
  * again after 200 ms, doubling up to 5 s; an out-of-memory event asks at once.
  */
+#include <linux/gfp.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/oom.h>
@@ -25,6 +28,9 @@
 #define ML_PAUSE_MAX_MS		5000
 #define ML_OOM_WAIT_MS		5000
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
+#define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
+#define ML_RESERVE_AT_BYTES	(16ULL << 20)	/* free memory under which the reserve is used */
+#define ML_RESERVE_PAUSE_MS	2000
 #define ML_KERNEL_SHORT_LOOKS	3	/* in a row, before kernel zones get a block */
 #define ML_MOVABLE_PLENTY_BYTES	(32ULL << 20)	/* out of memory though this much is movable: kernel zones lack it */
 
@@ -58,6 +64,37 @@ static void ml_grow_refused(struct ml_device *ml, u32 reason)
 	g->not_before = jiffies + msecs_to_jiffies(g->pause_ms);
 }
 
+static void ml_grow_use_reserve(struct ml_grow *g)
+{
+	u32 i;
+
+	for (i = 0; i < ML_GROW_RESERVE; i++) {
+		if (g->reserve[i])
+			__free_pages(g->reserve[i], ML_RESERVE_ORDER);
+		g->reserve[i] = NULL;
+	}
+}
+
+/* Have the reserve (again), if that is easy. */
+static void ml_grow_keep_reserve(struct ml_device *ml)
+{
+	struct ml_grow *g = &ml->grow;
+	u32 i;
+
+	if (ml->blocks.memmap_inside) {
+		ml_grow_use_reserve(g);
+		return;
+	}
+	if (time_before(jiffies, g->next_reserve))
+		return;
+	for (i = 0; i < ML_GROW_RESERVE; i++) {
+		if (!g->reserve[i])
+			g->reserve[i] = alloc_pages(GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC,
+						    ML_RESERVE_ORDER);
+	}
+	g->next_reserve = jiffies + msecs_to_jiffies(ML_RESERVE_PAUSE_MS);
+}
+
 /* Hand a block to Linux that was granted whole. */
 static int ml_grow_add(struct ml_device *ml, u32 i)
 {
@@ -66,6 +103,8 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 	int rc;
 
 	mutex_lock(&b->hotplug);
+	if (ml_free_bytes() < ML_RESERVE_AT_BYTES)
+		ml_grow_use_reserve(g);
 	rc = ml_blocks_add(ml, i);
 	mutex_unlock(&b->hotplug);
 	if (rc) {
@@ -149,12 +188,17 @@ static bool ml_grow_kernel_short(struct ml_device *ml, const struct ml_marks *ma
 {
 	struct ml_grow *g = &ml->grow;
 
+	u64 available = ml_kernel_available_bytes();
+
 	if (urgent)
 		return ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES;
-	if (!ml_blocks_in(ml, ML_ONLINE) || ml_kernel_available_bytes() >= marks->kernel) {
+	if (!ml_blocks_in(ml, ML_ONLINE) || available >= marks->kernel) {
 		g->kernel_short = 0;
 		return false;
 	}
+	/* For a moment all zones may be short. If only these are, it is in earnest. */
+	if (available < marks->kernel / 2 && ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES)
+		return true;
 	return ++g->kernel_short >= ML_KERNEL_SHORT_LOOKS;
 }
 
@@ -200,11 +244,13 @@ static void ml_grow_work(struct work_struct *work)
 	unsigned int flags = memalloc_noreclaim_save();
 	u32 asked = atomic_xchg(&g->urgent, 0), round, look_ms;
 	struct ml_marks marks;
+	u64 spare;
 
 	for (round = 0; round < ML_ROUNDS_MAX && !READ_ONCE(g->stopped); round++)
 		if (!ml_grow_round(ml, asked && !round))
 			break;
 	memalloc_noreclaim_restore(flags);
+	ml_grow_keep_reserve(ml);
 	if (asked) {
 		atomic_inc(&g->answered);
 		wake_up_all(&g->wait);
@@ -213,9 +259,17 @@ static void ml_grow_work(struct work_struct *work)
 		return;
 	marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes), ml->blocks.mb_bytes);
 	look_ms = ml_look_ms(g->last_available, marks.low, g->rate);
-	/* With nothing to be had, looking often is of no use. */
-	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false))
+	spare = g->last_available > marks.low ? g->last_available - marks.low : 0;
+	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false)) {
+		/* With nothing to be had, looking often is of no use. */
 		look_ms = max(look_ms, 100U);
+		ml_watch_set(ml, 0);
+	} else {
+		u64 free = ml_free_bytes();
+
+		/* Half of what may go before the mark is reached: wake up by then. */
+		ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);
+	}
 	/* Not modified: a kick that came meanwhile is due earlier. */
 	queue_delayed_work(g->wq, &g->work, msecs_to_jiffies(look_ms));
 }
@@ -286,6 +340,7 @@ int ml_grow_init(struct ml_device *ml)
 	g->stopped = true;
 	g->not_before = jiffies;
 	g->next_kick = jiffies;
+	g->next_reserve = jiffies;
 	g->last_add = jiffies - HZ;
 	g->oom.notifier_call = ml_grow_oom;
 
@@ -322,6 +377,7 @@ void ml_grow_exit(struct ml_device *ml)
 	ml_shrinker_free(g->shrinker);
 	if (g->wq)
 		destroy_workqueue(g->wq);
+	ml_grow_use_reserve(g);
 	ml_request_free(g->borrow);
 	ml_request_free(g->give_back);
 }
@@ -348,5 +404,6 @@ void ml_grow_hold(struct ml_device *ml)
 void ml_grow_stop(struct ml_device *ml)
 {
 	ml_grow_hold(ml);
+	ml_watch_set(ml, 0);
 	cancel_delayed_work_sync(&ml->grow.work);
 }

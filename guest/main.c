@@ -306,10 +306,15 @@ static int ml_probe_parts(struct ml_device *ml)
 	rc = ml_grow_init(ml);
 	if (rc)
 		goto out_shrink;
-	rc = ml_report_init(ml);
+	rc = ml_watch_init(ml);
 	if (rc)
 		goto out_grow;
+	rc = ml_report_init(ml);
+	if (rc)
+		goto out_watch;
 	return 0;
+out_watch:
+	ml_watch_exit(ml);
 out_grow:
 	ml_grow_exit(ml);
 out_shrink:
@@ -326,6 +331,7 @@ out_blocks:
 static void ml_remove_parts(struct ml_device *ml)
 {
 	ml_report_exit(ml);
+	ml_watch_exit(ml);
 	ml_grow_exit(ml);
 	ml_shrink_exit(ml);
 	ml_stats_exit(ml);
@@ -406,6 +412,7 @@ static void ml_abandon(struct ml_device *ml, u64 held)
 	ml_stop_parts(ml);
 	ml->vdev->config->del_vqs(ml->vdev);
 	ml_report_exit(ml);
+	ml_watch_exit(ml);
 	ml_grow_exit(ml);
 	unregister_memory_notifier(&ml->blocks.notifier);
 }
@@ -467,7 +474,27 @@ static struct virtio_driver ml_driver = {
 	.restore = ml_restore,
 #endif
 };
-module_virtio_driver(ml_driver);
+
+static int __init ml_module_init(void)
+{
+	int rc;
+
+	rc = ml_watch_module_init();
+	if (rc)
+		return rc;
+	rc = register_virtio_driver(&ml_driver);
+	if (rc)
+		ml_watch_module_exit();
+	return rc;
+}
+module_init(ml_module_init);
+
+static void __exit ml_module_exit(void)
+{
+	unregister_virtio_driver(&ml_driver);
+	ml_watch_module_exit();
+}
+module_exit(ml_module_exit);
 
 MODULE_DESCRIPTION("memlease: memory that is borrowed from the host block by block");
 MODULE_AUTHOR("The memlease authors");

@@ -16,6 +16,7 @@
 #include "blocks.h"
 #include "meminfo.h"
 #include "grow.h"
+#include "watch.h"
 #include "shrink.h"
 #include "report.h"
 #include "stats.h"
@@ -28,6 +29,7 @@ struct ml_device {
 	struct virtqueue *event_vq;
 	struct ml_blocks blocks;
 	struct ml_grow grow;
+	struct ml_watch watch;
 	struct ml_shrink shrink;
 	struct ml_report report;
 	struct ml_stats stats;

@@ -15,9 +15,11 @@ static u64 ml_div(u64 a, u64 b) { return a / b; }
 #endif
 
 #define ML_MIB			(1ULL << 20)
-#define ML_LOW_MIN_BYTES	(64 * ML_MIB)
+#define ML_LOW_MIN_BYTES	(128 * ML_MIB)
 #define ML_LOW_MAX_BYTES	(1024 * ML_MIB)
-#define ML_LOW_SHARE		16	/* of all memory */
+#define ML_LOW_SHARE		8	/* of all memory */
+#define ML_RESERVE_MIN_BYTES	(32 * ML_MIB)
+#define ML_RESERVE_MAX_BYTES	(256 * ML_MIB)
 #define ML_KERNEL_MAX_BYTES	(64 * ML_MIB)
 #define ML_AHEAD_MS		200	/* grow for what this long will take */
 #define ML_LOOK_MIN_MS		4
@@ -134,11 +136,10 @@ struct ml_marks ml_marks_of(u64 total_bytes, u64 low_bytes, u64 mb_bytes)
 				     ML_LOW_MAX_BYTES);
 	/* Half a mark more, so that a guest at the mark does not grow at each look. */
 	marks.high = marks.low + marks.low / 2;
-	marks.reserve = marks.low / 2;
-	marks.kernel = ml_min(marks.low / 4, ML_KERNEL_MAX_BYTES);
-	/* A memory block that is less than the gap would be followed by another at once. */
-	if (marks.high - marks.low > mb_bytes * 4)
-		marks.high = marks.low + mb_bytes * 4;
+	marks.reserve = ml_clamp(marks.low / 4, ML_RESERVE_MIN_BYTES, ML_RESERVE_MAX_BYTES);
+	marks.kernel = ml_min(marks.low / 8, ML_KERNEL_MAX_BYTES);
+	/* Memory blocks may be small against the mark: then less will do. */
+	marks.high = ml_min(marks.high, marks.low + 4 * mb_bytes);
 	return marks;
 }
 

@@ -115,6 +115,7 @@ static bool ml_shrink_enough(struct ml_device *ml)
 static u64 ml_shrink_rank(struct ml_device *ml, u32 i)
 {
 	struct ml_block *block = &ml->blocks.block[i];
+	bool pinned;
 	u64 rank;
 
 	switch (READ_ONCE(block->state)) {
@@ -123,10 +124,10 @@ static u64 ml_shrink_rank(struct ml_device *ml, u32 i)
 	case ML_ADDED:
 		return 0;
 	case ML_ONLINE:
-		rank = 1 + ml_blocks_used_bytes(ml, i);
-		/* Kernel memory does not move: such blocks are worth a try only if empty. */
-		if (block->kernel)
-			rank += ml->blocks.mb_bytes;
+		rank = 1 + ml_blocks_used_bytes(ml, i, &pinned);
+		/* Kernel memory does not move, and the kernel complains of each attempt. */
+		if (block->kernel && pinned)
+			return ~0ULL;
 		return block->retired ? 1 : rank;
 	}
 	return ~0ULL;

@@ -8,6 +8,7 @@
 #define MEMLEASE_COMPAT_H
 
 #include <linux/memory.h>
+#include <linux/memory_hotplug.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/version.h>
@@ -123,6 +124,21 @@ static inline void ml_shrinker_free(struct shrinker *shrinker)
  */
 #ifndef MEM_PREPARE_ONLINE
 #define MEM_PREPARE_ONLINE	(~0UL)
+#endif
+
+/* 6.6: kernels say whether page arrays go into added memory; before, adding tells. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define ML_MEMMAP_KNOWN		false
+static inline bool ml_memmap_on_memory(void)
+{
+	return false;
+}
+#else
+#define ML_MEMMAP_KNOWN		true
+static inline bool ml_memmap_on_memory(void)
+{
+	return mhp_supports_memmap_on_memory();
+}
 #endif
 
 /* 6.4 made the largest order of the page allocator inclusive, 6.8 renamed it. */

@@ -80,13 +80,10 @@ void meter_advance(struct meter *m, uint64_t now_ns)
 	commit(m, &s);
 }
 
-void meter_bridge(struct meter *m, uint64_t now_ns, const struct meter_counts *gap,
-		  const struct meter_counts *counts)
+void meter_correct(struct meter *m, const struct meter_counts *counts)
 {
 	struct meter_state s = *meter_now(m);
 
-	set_counts(&s, gap);
-	integrate(&s, now_ns, gap);
 	set_counts(&s, counts);
 	commit(m, &s);
 }

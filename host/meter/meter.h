@@ -72,12 +72,10 @@ void meter_change(struct meter *m, uint64_t now_ns, const struct meter_counts *c
 /* Integrate up to now; counts stay. */
 void meter_advance(struct meter *m, uint64_t now_ns);
 /*
- * What the blocks were from the last call up to now turned out to be otherwise
- * (a daemon that died between two steps): integrate up to now with `gap`, then
- * take `counts`.
+ * What the blocks have been since the last call turned out to be otherwise (a
+ * daemon died between two steps): take these counts from then on.
  */
-void meter_bridge(struct meter *m, uint64_t now_ns, const struct meter_counts *gap,
-		  const struct meter_counts *counts);
+void meter_correct(struct meter *m, const struct meter_counts *counts);
 
 /*
  * Integrate up to now, closing on the way each period that has ended. period_s

@@ -108,3 +108,20 @@ int policy_guarantee(const struct policy_pool *pool, uint64_t from, uint64_t to,
 	}
 	return 0;
 }
+
+int policy_admit(const struct policy_pool *pool, uint64_t boot, uint64_t guarantee, char *why,
+		 size_t why_size)
+{
+	struct policy_vm vm = { .boot = boot, .guarantee = guarantee };
+	char a[ML_SIZE_TEXT], b[ML_SIZE_TEXT];
+
+	if (pool_room(pool, &vm) < boot) {
+		snprintf(why, why_size,
+			 "boot memory of %s does not fit: %s are committed, the bound is %u %% of the pool; end a VM, shrink one (memlease set --target), or raise the bound",
+			 ml_size_human(boot * MEMLEASE_BLOCK_BYTES, a),
+			 ml_size_human(pool->committed * MEMLEASE_BLOCK_BYTES, b),
+			 pool->overbook_percent);
+		return -ENOSPC;
+	}
+	return policy_guarantee(pool, 0, guarantee, 0, why, why_size);
+}

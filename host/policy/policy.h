@@ -68,6 +68,13 @@ bool policy_ask(const struct policy_vm *vm, uint64_t now_ns);
 int policy_guarantee(const struct policy_pool *pool, uint64_t from, uint64_t to,
 		     uint64_t resident, char *why, size_t why_size);
 
+/*
+ * May a VM with this boot memory and guarantee come in? Boot memory is committed
+ * from the start, so it counts against the bound on commitments. As above.
+ */
+int policy_admit(const struct policy_pool *pool, uint64_t boot, uint64_t guarantee, char *why,
+		 size_t why_size);
+
 /* What a VM lacks of its guarantee. */
 static inline uint64_t policy_unfilled(uint64_t guarantee, uint64_t resident)
 {

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Moves of blocks between the pool and VMs. Two orders make every crash
+ * repairable (recover.c does it):
+ *
+ *   in:   the block is LENT, then mapped, then the slot is RESIDENT
+ *   out:  the intent is written, the run unmapped, then slot by slot: the slot
+ *         leaves RESIDENT, its block becomes free; then the intent is cleared
+ *
+ * So a block that may be mapped is never free. The meter is brought up to the
+ * time of the move before anything changes, and takes the new counts after, as
+ * of the same instant; what was resident after a crash in between is asked of
+ * the source.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/step.h"
+#include "lender.h"
+
+int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns)
+{
+	struct lender *l = vm->lender;
+	struct lend_region *r = &vm->region[region];
+	struct meter_events events = { .touches = 1 };
+	uint32_t block;
+	int ret;
+
+	meter_advance(&vm->rec->meter, now_ns);
+	block = pool_get(&l->pool, (uint16_t)vm->rec->id, (uint8_t)region, (uint32_t)slot);
+	if (block == POOL_NO_BLOCK)
+		return -EAGAIN;
+	ml_step("map");
+	ret = l->backend->ops->map(&r->at, slot, block);
+	if (ret < 0) {
+		/* Half a block may have come: take it out before the block is free again. */
+		if (l->backend->ops->unmap(&r->at, slot, 1) == 0)
+			pool_put(&l->pool, block);
+		if (!l->source_short)
+			ml_warn("VM %s: the pool's memory gives no block though %u are free (%s); touches wait",
+				vm->rec->spec.name, pool_free_blocks(&l->pool), strerror(-ret));
+		l->source_short = true;
+		return -EAGAIN;
+	}
+	l->source_short = false;
+	slots_set(&r->slots, slot, SLOT_RESIDENT, block);
+	vm_meter(vm, now_ns, &events);
+	return 0;
+}
+
+static void set_intent(struct lend_vm *vm, enum memlease_region region, uint64_t first,
+		       uint64_t count, enum slot_state to)
+{
+	struct record_intent *in = &vm->rec->intent;
+
+	in->region = region;
+	in->first = first;
+	in->count = count;
+	in->to = to;
+	ml_step("intent");
+	__atomic_store_n(&in->active, 1, __ATOMIC_RELEASE);
+}
+
+static void clear_intent(struct lend_vm *vm)
+{
+	ml_step("intent done");
+	__atomic_store_n(&vm->rec->intent.active, 0, __ATOMIC_RELEASE);
+}
+
+/* A run of RESIDENT slots, no longer than LEND_RUN_MAX. */
+static int run_out(struct lend_vm *vm, enum memlease_region region, uint64_t first,
+		   uint64_t count, enum slot_state to)
+{
+	struct lender *l = vm->lender;
+	struct lend_region *r = &vm->region[region];
+	uint64_t now_ns = lend_now(l);
+	int ret;
+
+	meter_advance(&vm->rec->meter, now_ns);
+	set_intent(vm, region, first, count, to);
+	ml_step("unmap");
+	ret = l->backend->ops->unmap(&r->at, first, count);
+	if (ret < 0) {
+		/* What is gone and what is not is found out by the audit; nothing becomes free. */
+		ml_err("VM %s: cannot take %llu blocks from %s: %s", vm->rec->spec.name,
+		       (unsigned long long)count, r->at.path, strerror(-ret));
+		clear_intent(vm);
+		return -EUCLEAN;
+	}
+	for (uint64_t i = first; i < first + count; i++) {
+		uint32_t block = slots_block(&r->slots, i);
+
+		slots_set(&r->slots, i, to, 0);
+		pool_put(&l->pool, block);
+	}
+	vm_meter(vm, now_ns, NULL);
+	clear_intent(vm);
+	return 0;
+}
+
+static uint64_t gap_run(const struct slots *s, uint64_t first, uint64_t end)
+{
+	uint64_t i = first;
+
+	while (i < end && slots_state(s, i) != SLOT_RESIDENT)
+		i++;
+	return i - first;
+}
+
+int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,
+	     enum slot_state to, uint64_t *moved)
+{
+	const struct slots *s = &vm->region[region].slots;
+	uint64_t at = first, end = first + count;
+
+	while (at < end) {
+		uint64_t stop = end - at > LEND_RUN_MAX ? at + LEND_RUN_MAX : end;
+		uint64_t run = slots_run(s, at, stop, SLOT_RESIDENT);
+		int ret;
+
+		if (!run) {
+			run = gap_run(s, at, stop);
+			/* What others put there is not in the table, but goes too. */
+			if (vm->foreign)
+				vm->lender->backend->ops->unmap(&vm->region[region].at, at, run);
+			at += run;
+			continue;
+		}
+		ret = run_out(vm, region, at, run, to);
+		if (ret < 0)
+			return ret;
+		if (moved)
+			*moved += run;
+		at += run;
+	}
+	return 0;
+}
+
+void move_foreign(struct lend_vm *vm, uint64_t want)
+{
+	struct lender *l = vm->lender;
+
+	while (vm->foreign_taken > want)
+		pool_put(&l->pool, vm->foreign_blocks[--vm->foreign_taken]);
+	if (want > vm->foreign_taken) {
+		uint32_t *grown = realloc(vm->foreign_blocks, want * sizeof(*grown));
+
+		if (!grown)
+			return;		/* the next audit tries again */
+		vm->foreign_blocks = grown;
+	}
+	while (vm->foreign_taken < want) {
+		uint32_t block = pool_get(&l->pool, (uint16_t)vm->rec->id, 0, TABLE_SLOT_FOREIGN);
+
+		if (block == POOL_NO_BLOCK)
+			break;
+		vm->foreign_blocks[vm->foreign_taken++] = block;
+	}
+}
+
+int move_adopt_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
+{
+	/* It may be there in part only; mapping fills it up and keeps what is there. */
+	return move_in(vm, region, slot, lend_now(vm->lender));
+}
+
+void move_adopt_out(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
+{
+	run_out(vm, region, slot, 1, SLOT_COMMITTED);
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the layers above may read of VMs and of the pool. Moves nothing. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lender.h"
+
+struct lend_vm *lend_vm_find(struct lender *l, const char *name)
+{
+	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
+		if (strcmp(vm->rec->spec.name, name) == 0)
+			return vm;
+	}
+	return NULL;
+}
+
+struct lend_vm *lend_vm_next(struct lender *l, struct lend_vm *after)
+{
+	return after ? after->next : l->first;
+}
+
+const char *lend_vm_name(const struct lend_vm *vm)
+{
+	return vm->rec->spec.name;
+}
+
+void lend_vm_set_user(struct lend_vm *vm, void *user)
+{
+	vm->user = user;
+}
+
+void *lend_vm_user(const struct lend_vm *vm)
+{
+	return vm->user;
+}
+
+const char *lend_region_path(const struct lend_vm *vm, enum memlease_region region)
+{
+	return vm->region[region].at.path;
+}
+
+uint64_t lend_region_blocks(const struct lend_vm *vm, enum memlease_region region)
+{
+	return vm->region[region].slots.count;
+}
+
+int lend_region_fd(const struct lend_vm *vm, enum memlease_region region)
+{
+	return vm->region[region].at.fd;
+}
+
+void lend_vm_set_layout(struct lend_vm *vm, const uint64_t hva[MEMLEASE_REGION_COUNT],
+			uint64_t window_gpa)
+{
+	__atomic_store_n(&vm->rec->layout_set, 0, __ATOMIC_RELEASE);
+	memcpy(vm->rec->hva, hva, sizeof(vm->rec->hva));
+	vm->rec->window_gpa = window_gpa;
+	__atomic_store_n(&vm->rec->layout_set, 1, __ATOMIC_RELEASE);
+}
+
+bool lend_vm_layout(const struct lend_vm *vm, uint64_t hva[MEMLEASE_REGION_COUNT],
+		    uint64_t *window_gpa)
+{
+	if (!vm->rec->layout_set)
+		return false;
+	memcpy(hva, vm->rec->hva, sizeof(vm->rec->hva));
+	*window_gpa = vm->rec->window_gpa;
+	return true;
+}
+
+static void waits_status(const struct lend_vm *vm, uint64_t now_ns, struct vm_status *out)
+{
+	const struct meter_sums *total = &meter_now(&vm->rec->meter)->total;
+
+	out->touches = total->touches;
+	out->waiting = vm->waiting;
+	out->waited = total->waits;
+	out->wait_ns = total->wait_ns + (vm->waiting * now_ns - vm->since_sum);
+	out->longest_wait_ns = vm->rec->longest_wait_ns;
+	if (vm->wait_first && now_ns - vm->wait_first->since_ns > out->longest_wait_ns)
+		out->longest_wait_ns = now_ns - vm->wait_first->since_ns;
+}
+
+void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
+{
+	const struct record *rec = vm->rec;
+	const struct meter_state *m;
+	uint64_t now_ns = lend_now(vm->lender);
+
+	meter_advance(&vm->rec->meter, now_ns);
+	m = meter_now(&rec->meter);
+	memset(out, 0, sizeof(*out));
+	out->spec = rec->spec;
+	snprintf(out->uuid, sizeof(out->uuid), "%.36s", rec->uuid);
+	out->state = vm->state;
+	out->pid = vm->pidfd >= 0 ? rec->pid : 0;
+	out->window_blocks = rec->window_blocks;
+	out->committed_blocks = vm_committed(vm);
+	out->window_committed_blocks = vm->region[MEMLEASE_REGION_WINDOW].slots.committed;
+	out->resident_blocks = vm_resident(vm);
+	out->boot_resident_blocks = vm->region[MEMLEASE_REGION_BOOT].slots.resident;
+	out->peak_resident_blocks = m->peak_resident;
+	out->target_blocks = rec->target_blocks;
+	out->target_seq = rec->target_seq;
+	out->target_deadline_ms = rec->target_deadline_ms;
+	out->broken = (enum memlease_broken)rec->broken;
+	snprintf(out->broken_text, sizeof(out->broken_text), "%s", rec->broken_text);
+	out->reported_blocks = rec->reported_blocks;
+	waits_status(vm, now_ns, out);
+	out->resident_block_ns = ml_clamp64(m->total.resident_ns);
+	out->committed_block_ns = ml_clamp64(m->total.committed_ns);
+	out->created_wall_ms = rec->created_ms;
+	memcpy(out->guest_stat, rec->guest_stat, sizeof(out->guest_stat));
+	out->guest_stat_valid = rec->guest_stat_valid;
+	out->guest_stat_wall_ms = rec->guest_stat_wall_ms;
+}
+
+void lender_snapshot(const struct lender *l, struct policy_pool *out)
+{
+	*out = (struct policy_pool){
+		.blocks = l->config.pool_blocks - table_count(&l->pool.table, BLOCK_RETIRED),
+		.free = pool_free_blocks(&l->pool),
+		.committed = l->committed,
+		.guarantee = l->guarantee,
+		.unfilled = l->unfilled,
+		.overbook_percent = l->config.overbook_percent,
+	};
+}
+
+void lender_status(const struct lender *l, struct pool_status *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->backend = l->backend->name;
+	out->pool_blocks = l->config.pool_blocks;
+	out->free_blocks = pool_free_blocks(&l->pool);
+	out->lent_blocks = table_count(&l->pool.table, BLOCK_LENT);
+	out->retired_blocks = table_count(&l->pool.table, BLOCK_RETIRED);
+	for (const struct lend_vm *vm = l->first; vm; vm = vm->next)
+		out->fs_resident_blocks += vm_fs_blocks(vm);
+	out->committed_blocks = l->committed;
+	out->limit_blocks = l->limit;
+	out->guarantee_blocks = l->guarantee;
+	out->waiting = l->waiting;
+	out->overbook_percent = l->config.overbook_percent;
+	out->vms = l->vms;
+	out->ledger_behind = ledger_behind(l->ledger, out->ledger_error);
+}

@@ -110,6 +110,13 @@ json_t *cli_call(struct qmp *c, const char *command, json_t *arguments)
 	return cli_call_timeout(c, command, arguments, CLI_CALL_TIMEOUT_MS);
 }
 
+const char *cli_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "?";
+}
+
 json_t *cli_name_args(const char *name)
 {
 	json_t *args = json_pack("{s:s}", "name", name);

@@ -52,6 +52,9 @@ struct qmp *cli_connect(const char *socket);
 json_t *cli_call(struct qmp *c, const char *command, json_t *arguments);
 json_t *cli_call_timeout(struct qmp *c, const char *command, json_t *arguments, int timeout_ms);
 
+/* The text under a key of an object, or "?". */
+const char *cli_text(const json_t *object, const char *key);
+
 /* {"name": name} */
 json_t *cli_name_args(const char *name);
 

@@ -82,7 +82,9 @@ const char *span_format(uint64_t ns, char text[SIZE_TEXT_MAX])
 {
 	uint64_t us = ns / 1000, ms = us / 1000, s = ms / 1000, min = s / 60, h = min / 60;
 
-	if (!us && ns)
+	if (!ns)
+		snprintf(text, SIZE_TEXT_MAX, "0 s");
+	else if (!us)
 		snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 " ns", ns);
 	else if (us < 1000)
 		snprintf(text, SIZE_TEXT_MAX, "%" PRIu64 " us", us);

@@ -40,7 +40,7 @@ static int complain_unpriced(const json_t *bill)
 
 	json_array_foreach(plans, i, plan)
 		cli_error("bill: there is no price for plan '%s': it is not in the daemon's plans file. Put it back there and restart the daemon; until then its lines and the total have no amount",
-			  json_string_value(plan));
+			  json_is_string(plan) ? json_string_value(plan) : "?");
 	return json_array_size(plans) ? CLI_FAILED : CLI_OK;
 }
 

@@ -20,21 +20,36 @@ struct follow {
 	int64_t timeout_ms;	/* stop after so long; -1: never */
 };
 
+/* Does key end so? Then *len is its length without the end. */
+static bool has_unit(const char *key, const char *unit, int *len)
+{
+	size_t all = strlen(key), end = strlen(unit);
+
+	if (all <= end || strcmp(key + all - end, unit))
+		return false;
+	*len = (int)(all - end);
+	return true;
+}
+
+/* "  target: 1.00 GiB": the unit stands behind the number, not in the name. */
 static void print_value(const char *key, const json_t *value)
 {
-	char size[SIZE_TEXT_MAX];
+	uint64_t number = json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
+	int len = (int)strlen(key);
+	bool blocks = has_unit(key, "-blocks", &len), ms = has_unit(key, "-ms", &len);
+	char text[SIZE_TEXT_MAX];
 
-	if (json_is_string(value))
-		printf("  %s: %s", key, json_string_value(value));
-	else if (json_is_integer(value) && strlen(key) > 7 && !strcmp(key + strlen(key) - 7, "-blocks"))
-		printf("  %.*s: %s", (int)strlen(key) - 7, key,
-		       size_format_blocks((uint64_t)json_integer_value(value), size));
-	else if (json_is_integer(value))
-		printf("  %s: %" JSON_INTEGER_FORMAT, key, json_integer_value(value));
-	else if (json_is_null(value))
-		printf("  %s: none", key);
-	else if (json_is_boolean(value))
-		printf("  %s: %s", key, json_is_true(value) ? "yes" : "no");
+	printf("  %.*s: ", len, key);
+	if (json_is_null(value))
+		fputs("none", stdout);
+	else if (json_is_string(value))
+		fputs(json_string_value(value), stdout);
+	else if (blocks)
+		fputs(size_format_blocks(number, text), stdout);
+	else if (ms)
+		fputs(span_format(number > UINT64_MAX / 1000000 ? UINT64_MAX : number * 1000000, text), stdout);
+	else
+		json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
 static void print_line(const json_t *event, const json_t *data)
@@ -48,7 +63,7 @@ static void print_line(const json_t *event, const json_t *data)
 	json_t *value;
 
 	printf("%s  %-13s %s", when_format_ms(ms, when),
-	       json_string_value(json_object_get(event, "event")), vm ? vm : "");
+	       cli_text(event, "event"), vm ? vm : "");
 	json_object_foreach((json_t *)data, key, value)
 		if (strcmp(key, "name"))
 			print_value(key, value);

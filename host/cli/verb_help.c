@@ -100,7 +100,7 @@ int verb_version(int argc, char **argv)
 		return CLI_OK;
 	}
 	printf("memleased %s, ABI %" JSON_INTEGER_FORMAT "\n",
-	       json_string_value(json_object_get(version, "version")),
+	       cli_text(version, "version"),
 	       json_integer_value(json_object_get(version, "abi")));
 	return CLI_OK;
 }

@@ -44,7 +44,7 @@ static int print_names(const json_t *vms)
 	size_t i;
 
 	json_array_foreach(vms, i, vm)
-		printf("%s\n", json_string_value(json_object_get(vm, "name")));
+		printf("%s\n", cli_text(vm, "name"));
 	return CLI_OK;
 }
 

@@ -12,31 +12,23 @@ static const struct grid_column columns[] = {
 	{ "PLAN", 0 }, { "RESIDENT", 1 }, { "COMMITTED", 1 }, { "GUARANTEE", 1 },
 };
 
-static void add_text(struct grid *t, const json_t *plan, const char *key)
-{
-	const char *text = json_string_value(json_object_get(plan, key));
-
-	grid_add(t, text ? text : "?");
-}
-
 static int print_table(const json_t *plans)
 {
 	auto_grid struct grid *t = grid_new(columns, sizeof(columns) / sizeof(columns[0]));
-	const char *currency = json_string_value(json_object_get(plans, "currency"));
 	json_t *plan;
 	size_t i;
 
 	if (!t)
 		return CLI_FAILED;
 	json_array_foreach(json_object_get(plans, "plans"), i, plan) {
-		add_text(t, plan, "name");
-		add_text(t, plan, "resident");
-		add_text(t, plan, "committed");
-		add_text(t, plan, "guarantee");
+		grid_add(t, cli_text(plan, "name"));
+		grid_add(t, cli_text(plan, "resident"));
+		grid_add(t, cli_text(plan, "committed"));
+		grid_add(t, cli_text(plan, "guarantee"));
 	}
 	if (grid_print(t, stdout, 0))
 		return CLI_FAILED;
-	printf("\nPrices in %s per GiB and hour.\n", currency ? currency : "?");
+	printf("\nPrices in %s per GiB and hour.\n", cli_text(plans, "currency"));
 	return CLI_OK;
 }
 
@@ -73,6 +65,6 @@ int verb_plans(int argc, char **argv)
 	if (!names)
 		return print_table(plans);
 	json_array_foreach(json_object_get(plans, "plans"), i, plan)
-		printf("%s\n", json_string_value(json_object_get(plan, "name")));
+		printf("%s\n", cli_text(plan, "name"));
 	return CLI_OK;
 }

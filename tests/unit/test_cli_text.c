@@ -59,7 +59,7 @@ static void spans(void **state)
 	assert_int_equal(span_parse("99999999999999999999s", &ms), -ERANGE);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(span_parse(bad[i], &ms), -EINVAL);
-	assert_string_equal(span_format(0, text), "0 us");
+	assert_string_equal(span_format(0, text), "0 s");
 	assert_string_equal(span_format(999, text), "999 ns");
 	assert_string_equal(span_format(350000, text), "350 us");
 	assert_string_equal(span_format(3400000000ULL, text), "3.4 s");

@@ -44,10 +44,21 @@ static bool queue_started(const struct vhost_device *d, unsigned int i)
 	return d->queue[i].kick_fd >= 0 && d->queue[i].enabled;
 }
 
+static int device_work(sd_event_source *source, void *arg);
+
+/*
+ * A new source each time: one that is switched on again keeps the place in the
+ * loop's queue that it had at first, and would go before all other VMs.
+ */
 void device_schedule(struct vhost_device *d)
 {
+	int r;
+
 	if (d->work_source)
-		sd_event_source_set_enabled(d->work_source, SD_EVENT_ONESHOT);
+		return;
+	r = sd_event_add_defer(d->event, &d->work_source, device_work, d);
+	if (r < 0)
+		ml_err("vm %s: work cannot be scheduled: %s", lend_vm_name(d->vm), strerror(-r));
 }
 
 void device_break(struct vhost_device *d, enum memlease_broken reason, const char *text)
@@ -205,6 +216,7 @@ static int device_work(sd_event_source *source, void *arg)
 	bool more = false;
 
 	(void)source;
+	d->work_source = sd_event_source_disable_unref(d->work_source);
 	for (unsigned int i = 0; i < MEMLEASE_VQ_COUNT; i++)
 		more |= queue_turn(d, i);
 	device_tell_config(d);
@@ -304,7 +316,6 @@ void device_disconnected(struct vhost_device *d)
 int device_new(struct vhost_device **out, sd_event *event, struct lend_vm *vm)
 {
 	struct vhost_device *d = calloc(1, sizeof(*d));
-	int r;
 
 	if (!d)
 		return -ENOMEM;
@@ -317,11 +328,6 @@ int device_new(struct vhost_device **out, sd_event *event, struct lend_vm *vm)
 	touch_init(&d->touch, event, vm, &d->quiet);
 	for (unsigned int i = 0; i < MEMLEASE_VQ_COUNT; i++)
 		virtq_init(&d->queue[i]);
-	r = sd_event_add_defer(event, &d->work_source, device_work, d);
-	if (r < 0) {
-		free(d);
-		return r;
-	}
 	*out = d;
 	return 0;
 }

@@ -21,7 +21,6 @@
 /* Where a bus error of this thread goes, while it copies. */
 static __thread sigjmp_buf *volatile bus_guard;
 static struct sigaction bus_before;
-static bool bus_installed;
 
 static void bus_error(int sig, siginfo_t *info, void *context)
 {
@@ -45,13 +44,15 @@ int gmem_init_process(void)
 		.sa_flags = SA_SIGINFO | SA_NODEFER,
 	};
 
-	if (bus_installed)
-		return 0;
-	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGBUS, &action, &bus_before) < 0)
+	struct sigaction now;
+
+	if (sigaction(SIGBUS, NULL, &now) < 0)
 		return -errno;
-	bus_installed = true;
-	return 0;
+	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == bus_error)
+		return 0;
+	bus_before = now;
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
 }
 
 void gmem_init(struct gmem *g, struct lend_vm *vm)

@@ -55,7 +55,7 @@ struct gmem {
 	struct gmem_region regions[GMEM_REGIONS_MAX];
 };
 
-/* Install the SIGBUS handler; once per process. 0 or -errno. */
+/* Install the SIGBUS handler, unless it stands; it passes on what is not ours. 0 or -errno. */
 int gmem_init_process(void);
 
 void gmem_init(struct gmem *g, struct lend_vm *vm);

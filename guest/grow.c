@@ -206,7 +206,7 @@ static bool ml_grow_kernel_short(struct ml_device *ml, const struct ml_marks *ma
 static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 {
 	struct ml_grow *g = &ml->grow;
-	u64 now_ns = ktime_get_ns(), available = ml_available_bytes();
+	u64 now_ns = ktime_get_ns(), available = ml_available(ml);
 	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
 					    ml->blocks.mb_bytes);
 	struct ml_need need = {
@@ -388,7 +388,7 @@ void ml_grow_start(struct ml_device *ml)
 
 	if (!ml->blocks.count)
 		return;
-	g->last_available = ml_available_bytes();
+	g->last_available = ml_available(ml);
 	g->last_look_ns = ktime_get_ns();
 	g->added_since_look = 0;
 	WRITE_ONCE(g->stopped, false);

@@ -14,7 +14,7 @@
  * no lock that is held by anyone who waits for memory.
  *
  * Sleep: a device that slept is reset, and a reset returns every window slot.
- * So neither hibernation nor suspend is possible while something is borrowed.
+ * So the machine sleeps only while nothing is borrowed.
  */
 #include <linux/crash_dump.h>
 #include <linux/device.h>
@@ -30,6 +30,7 @@
 #include "sysfs.h"
 
 #define ML_UNLOAD_MS		10000	/* for giving all back when the device goes */
+#define ML_SUSPEND_MS		5000	/* the same when the machine is suspended */
 #define ML_RESTART_FIRST_MS	1000
 #define ML_RESTART_MAX_MS	60000
 #define ML_LEAVE_MS		5000	/* for requests under way, if the device cannot be reset */
@@ -43,6 +44,11 @@ struct ml_host ml_host_now(struct ml_device *ml)
 	host = ml->host;
 	spin_unlock_irqrestore(&ml->host_lock, flags);
 	return host;
+}
+
+u64 ml_available(struct ml_device *ml)
+{
+	return ml_available_bytes() + atomic64_read(&ml->report.isolated_bytes);
 }
 
 void ml_failed(struct ml_device *ml, const char *what, int rc)
@@ -218,7 +224,9 @@ static int ml_pm_notify(struct notifier_block *nb, unsigned long action, void *a
 	case PM_SUSPEND_PREPARE:
 		WRITE_ONCE(ml->pm_hold, true);
 		ml_grow_hold(ml);
-		held = ml_blocks_held(ml);
+		/* Suspending is worth a try to give all back; who hibernates saves memory that is in use. */
+		held = action == PM_SUSPEND_PREPARE && !READ_ONCE(ml->broken) ?
+		       ml_shrink_everything(ml, ML_SUSPEND_MS) : ml_blocks_held(ml);
 		if (!held)
 			break;
 		dev_err(&ml->vdev->dev, "%s refused: %llu blocks are borrowed and would be lost; set the target to 0 first\n",

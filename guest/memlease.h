@@ -54,6 +54,12 @@ struct ml_device {
 struct ml_host ml_host_now(struct ml_device *ml);
 
 /*
+ * Available memory, with the free pages that are being reported: these come back
+ * within moments, and are no reason to grow.
+ */
+u64 ml_available(struct ml_device *ml);
+
+/*
  * Something went wrong with a request, in the voice of `what`. Remembers it,
  * and if the device is broken says so, stops its use, and sees to a restart
  * where nothing is borrowed. May sleep.

@@ -24,6 +24,7 @@ static u64 ml_div(u64 a, u64 b) { return a / b; }
 #define ML_AHEAD_MS		200	/* grow for what this long will take */
 #define ML_LOOK_MIN_MS		4
 #define ML_LOOK_MAX_MS		500
+#define ML_RATE_MIN_US		20000
 #define ML_USEC_PER_SEC		1000000ULL
 
 static u64 ml_min(u64 a, u64 b) { return a < b ? a : b; }
@@ -174,8 +175,10 @@ u64 ml_rate(u64 old_rate, u64 before, u64 now, u64 added, u64 elapsed_us)
 	u64 had = before + added;
 	u64 rate = 0;
 
-	if (elapsed_us && had > now)
-		rate = ml_div((had - now) * ML_USEC_PER_SEC, elapsed_us);
+	/* Over a very short time any allocation looks fast. */
+	if (had > now)
+		rate = ml_div((had - now) * ML_USEC_PER_SEC,
+			      ml_max(elapsed_us, ML_RATE_MIN_US));
 	return ml_max(rate, old_rate / 2);
 }
 
@@ -189,13 +192,6 @@ u32 ml_look_ms(u64 available, u64 low, u64 rate)
 		return ML_LOOK_MIN_MS;
 	left_ms = ml_div((available - low) * 1000, rate);
 	return ml_clamp(left_ms / 2, ML_LOOK_MIN_MS, ML_LOOK_MAX_MS);
-}
-
-u32 ml_shrink_want(u64 committed, u64 target, u32 slots_per_mb)
-{
-	if (!slots_per_mb || committed <= target)
-		return 0;
-	return ml_min(ml_div(committed - target + slots_per_mb - 1, slots_per_mb), 0xffffffffULL);
 }
 
 bool ml_may_shrink(u64 available, u64 mb_bytes, u64 reserve)

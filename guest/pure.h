@@ -88,9 +88,6 @@ u64 ml_rate(u64 old_rate, u64 before, u64 now, u64 added, u64 elapsed_us);
 /* When to look at free memory again, in ms: sooner the faster it goes. */
 u32 ml_look_ms(u64 available, u64 low, u64 rate);
 
-/* How many memory blocks must go to come down from committed to target slots. */
-u32 ml_shrink_want(u64 committed, u64 target, u32 slots_per_mb);
-
 /* May a memory block go without leaving less than the reserve? */
 bool ml_may_shrink(u64 available, u64 mb_bytes, u64 reserve);
 

@@ -73,17 +73,13 @@ static int ml_report_send(struct ml_device *ml, u32 n)
 	return 0;
 }
 
-/* The kernel hands us free pages, which nobody else can use until we return. */
-static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatterlist *sgl,
-			   unsigned int nents)
+static int ml_report_list(struct ml_device *ml, struct scatterlist *sgl, u32 nents)
 {
-	struct ml_report *r = container_of(prdev, struct ml_report, prdev);
-	struct ml_device *ml = container_of(r, struct ml_device, report);
+	struct ml_report *r = &ml->report;
 	struct scatterlist *sg;
 	u32 i, n = 0;
+	int rc;
 
-	if (READ_ONCE(r->held))
-		return -EBUSY;
 	for_each_sg(sgl, sg, nents, i) {
 		u64 addr = page_to_phys(sg_page(sg));
 
@@ -91,14 +87,34 @@ static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatter
 		if (ml_report_ours(ml, addr, sg->length))
 			n = ml_spans_add(&ml->fixed.layout, r->spans, n, addr, sg->length);
 		if (n + 2 > MEMLEASE_MAX_EXTENTS) {
-			int rc = ml_report_send(ml, ml_spans_join(r->spans, n));
-
+			rc = ml_report_send(ml, ml_spans_join(r->spans, n));
 			if (rc)
 				return rc;
 			n = 0;
 		}
 	}
 	return n ? ml_report_send(ml, ml_spans_join(r->spans, n)) : 0;
+}
+
+/* The kernel hands us free pages, which nobody else can use until we return. */
+static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatterlist *sgl,
+			   unsigned int nents)
+{
+	struct ml_report *r = container_of(prdev, struct ml_report, prdev);
+	struct ml_device *ml = container_of(r, struct ml_device, report);
+	struct scatterlist *sg;
+	u64 bytes = 0;
+	u32 i;
+	int rc;
+
+	if (READ_ONCE(r->held))
+		return -EBUSY;
+	for_each_sg(sgl, sg, nents, i)
+		bytes += sg->length;
+	atomic64_add(bytes, &r->isolated_bytes);
+	rc = ml_report_list(ml, sgl, nents);
+	atomic64_sub(bytes, &r->isolated_bytes);
+	return rc;
 }
 
 static u32 ml_report_drive_once(struct ml_device *ml)

@@ -30,6 +30,7 @@ struct ml_report {
 	u64 offered;			/* slots, in this life of the driver */
 	atomic64_t reported;		/* slots that the host took */
 	atomic64_t requests;
+	atomic64_t isolated_bytes;	/* free, but in our hands until the host has answered */
 	int status;			/* 0, or why the kernel refused us */
 };
 

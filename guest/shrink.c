@@ -215,7 +215,7 @@ static void ml_shrink_round(struct ml_device *ml)
 						    READ_ONCE(ml->low_mark_bytes),
 						    ml->blocks.mb_bytes);
 
-		if (!ml_may_shrink(ml_available_bytes(), ml->blocks.mb_bytes, marks.reserve))
+		if (!ml_may_shrink(ml_available(ml), ml->blocks.mb_bytes, marks.reserve))
 			break;
 		i = ml_shrink_pick(ml);
 		if (i >= count)

@@ -23,7 +23,7 @@
 #include "protocol.h"
 
 #define MESSAGES_PER_TURN 16	/* of one connection in one turn of the event loop */
-#define ACCEPTS_PER_SECOND 20	/* a VM's socket is not looked at more often */
+#define ACCEPTS_PER_SECOND 100	/* a VM's socket is not looked at more often */
 #define USEC_PER_SEC 1000000ULL
 #define STORE_NAME_SIZE (sizeof("uffd.") + LEND_NAME_MAX)
 

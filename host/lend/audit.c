@@ -16,14 +16,26 @@
 
 #define SCAN_SLOTS 2048		/* looked at per VM and second: 4 GiB */
 
-/* One block fewer is foreign: it is about to be lent in the ordinary way. */
-static void leave_foreign(struct lend_vm *vm)
+/*
+ * Lend a block for a committed slot that others filled, as if it had been touched.
+ * Where a touch would have to wait it stays foreign: nobody gets past a guarantee
+ * this way.
+ */
+static void adopt(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 {
-	if (!vm->foreign)
-		return;
-	vm->foreign--;
-	if (vm->foreign_taken > vm->foreign)
-		move_foreign(vm, vm->foreign);
+	struct policy_pool pool;
+	struct policy_vm snap;
+
+	if (vm->foreign) {
+		vm->foreign--;
+		if (vm->foreign_taken > vm->foreign)
+			move_foreign(vm, vm->foreign);
+		vm_account(vm);
+	}
+	lender_snapshot(vm->lender, &pool);
+	vm_snapshot(vm, &snap);
+	if (policy_touch(&pool, &snap))
+		move_adopt_in(vm, region, slot);
 }
 
 static void scan_stretch(struct lend_vm *vm, enum memlease_region region, uint64_t first,
@@ -38,13 +50,10 @@ static void scan_stretch(struct lend_vm *vm, enum memlease_region region, uint64
 	for (uint64_t i = 0; i < count; i++) {
 		enum slot_state s = slots_state(&r->slots, first + i);
 
-		if (present[i] && s == SLOT_COMMITTED) {
-			leave_foreign(vm);
-			if (move_adopt_in(vm, region, first + i) < 0)
-				return;		/* no block for it: it stays foreign */
-		} else if (!present[i] && s == SLOT_RESIDENT && b->scan_sees_all) {
+		if (present[i] && s == SLOT_COMMITTED)
+			adopt(vm, region, first + i);
+		else if (!present[i] && s == SLOT_RESIDENT && b->scan_sees_all)
 			move_adopt_out(vm, region, first + i);
-		}
 	}
 }
 
@@ -108,10 +117,9 @@ void audit_vm(struct lend_vm *vm, uint64_t now_ns)
 		return;
 	}
 	tell(vm, (int64_t)fs - (int64_t)table);
-	if (fs != table) {
-		scan_next(vm);
-		fs = vm_fs_blocks(vm);
-		table = vm_resident(vm) - vm->foreign;
-	}
+	/* Also where the counts agree again: one slot may have been filled, another emptied. */
+	scan_next(vm);
+	fs = vm_fs_blocks(vm);
+	table = vm_resident(vm) - vm->foreign;
 	set_foreign(vm, fs > table ? fs - table : 0, now_ns);
 }

@@ -147,6 +147,8 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	assert_range(s, slot, 1);
 	switch (slots_state(s, slot)) {
 	case SLOT_RESIDENT:
+		/* A second touch on its way when the first was served, or QEMU emptied its file. */
+		move_again(vm, region, slot);
 		return 0;
 	case SLOT_COMMITTED:
 		break;
@@ -161,8 +163,12 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	}
 	lender_snapshot(vm->lender, &pool);
 	vm_snapshot(vm, &snap);
-	if (policy_touch(&pool, &snap) && move_in(vm, region, slot, now_ns) == 0)
+	if (policy_touch(&pool, &snap) && move_in(vm, region, slot, now_ns) == 0) {
+		/* It may have been there in part, counted as foreign. */
+		if (vm->foreign)
+			audit_vm(vm, now_ns);
 		return 0;
+	}
 	wait_add(vm, region, slot, now_ns);
 	wait_ask(vm->lender, now_ns);
 	return -EAGAIN;

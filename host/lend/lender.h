@@ -135,9 +135,13 @@ uint64_t vm_fs_blocks(const struct lend_vm *vm);	/* by the source's count, round
 /* move.c: the only code that moves a block between the pool and a VM. */
 /* COMMITTED to RESIDENT. -EAGAIN: no block, or the source is short. */
 int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns);
+/* A RESIDENT slot that was touched: whatever became of its memory, it is there now. */
+void move_again(struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 /* All RESIDENT slots of the range to state `to`; others stay. *moved counts, where not NULL. */
 int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,
 	     enum slot_state to, uint64_t *moved);
+/* As the VM ends: the region is empty after, whoever filled it. */
+void move_all_out(struct lend_vm *vm, enum memlease_region region);
 /* Take blocks for foreign memory, or give them back, until so many are taken or the pool is empty. */
 void move_foreign(struct lend_vm *vm, uint64_t want);
 /* A slot found filled by others, which is COMMITTED: lend a block for it. */

@@ -50,6 +50,16 @@ int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint
 	return 0;
 }
 
+void move_again(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
+{
+	struct lend_region *r = &vm->region[region];
+	int ret = vm->lender->backend->ops->map(&r->at, slot, slots_block(&r->slots, slot));
+
+	if (ret < 0)
+		ml_debug("VM %s: slot emptied by others cannot be filled: %s",
+			 vm->rec->spec.name, strerror(-ret));
+}
+
 static void set_intent(struct lend_vm *vm, enum memlease_region region, uint64_t first,
 		       uint64_t count, enum slot_state to)
 {
@@ -109,11 +119,23 @@ static uint64_t gap_run(const struct slots *s, uint64_t first, uint64_t end)
 	return i - first;
 }
 
+/* What others put behind slots is not in the table, but goes too; the audit then counts anew. */
+static void foreign_out(struct lend_vm *vm, enum memlease_region region, uint64_t first,
+			uint64_t count)
+{
+	struct backend *b = vm->lender->backend;
+
+	meter_advance(&vm->rec->meter, lend_now(vm->lender));
+	ml_step("unmap foreign");
+	b->ops->unmap(&vm->region[region].at, first, count);
+}
+
 int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,
 	     enum slot_state to, uint64_t *moved)
 {
 	const struct slots *s = &vm->region[region].slots;
 	uint64_t at = first, end = first + count;
+	bool foreign = vm->foreign != 0;
 
 	while (at < end) {
 		uint64_t stop = end - at > LEND_RUN_MAX ? at + LEND_RUN_MAX : end;
@@ -122,9 +144,8 @@ int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, ui
 
 		if (!run) {
 			run = gap_run(s, at, stop);
-			/* What others put there is not in the table, but goes too. */
-			if (vm->foreign)
-				vm->lender->backend->ops->unmap(&vm->region[region].at, at, run);
+			if (foreign)
+				foreign_out(vm, region, at, run);
 			at += run;
 			continue;
 		}
@@ -135,7 +156,18 @@ int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, ui
 			*moved += run;
 		at += run;
 	}
+	if (foreign)
+		audit_vm(vm, lend_now(vm->lender));
 	return 0;
+}
+
+void move_all_out(struct lend_vm *vm, enum memlease_region region)
+{
+	uint64_t count = vm->region[region].slots.count;
+
+	move_out(vm, region, 0, count, SLOT_COMMITTED, NULL);
+	if (count)
+		foreign_out(vm, region, 0, count);
 }
 
 void move_foreign(struct lend_vm *vm, uint64_t want)
@@ -163,7 +195,11 @@ void move_foreign(struct lend_vm *vm, uint64_t want)
 int move_adopt_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 {
 	/* It may be there in part only; mapping fills it up and keeps what is there. */
-	return move_in(vm, region, slot, lend_now(vm->lender));
+	int ret = move_in(vm, region, slot, lend_now(vm->lender));
+
+	if (ret == 0 && wait_has(vm, region, slot))
+		wait_drop(vm, region, slot, 1);
+	return ret;
 }
 
 void move_adopt_out(struct lend_vm *vm, enum memlease_region region, uint64_t slot)

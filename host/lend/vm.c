@@ -371,8 +371,7 @@ void vm_finish(struct lend_vm *vm, const char *why)
 	rec->ending = 1;
 	wait_forget(vm);
 	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
-		move_out(vm, (enum memlease_region)r, 0, vm->region[r].slots.count,
-			 SLOT_COMMITTED, NULL);
+		move_all_out(vm, (enum memlease_region)r);
 	move_foreign(vm, 0);
 	vm->foreign = 0;
 	now_ns = lend_now(l);

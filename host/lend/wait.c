@@ -178,6 +178,8 @@ void wait_serve(struct lender *l)
 		    move_in(vm, region, slot, now_ns) < 0)
 			break;		/* the source is short; the next tick tries again */
 		take(vm, vm->wait_first, NULL, now_ns);
+		if (vm->foreign)
+			audit_vm(vm, now_ns);
 		l->hooks.served(l->hooks.ctx, vm, region, slot);
 		if (!l->waiting)
 			tell_ok(l);

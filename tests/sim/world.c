@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Clocks, random numbers and the observer. The observer integrates what it sees
+ * itself: blocks in the fake backend's memory, and slots and guarantee as they
+ * stand in the VM's record file, never the meter.
+ */
+#include "world.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIM_FAILED 3
+
+struct world *world;
+
+/* splitmix64 */
+uint64_t sim_random(uint64_t n)
+{
+	uint64_t z = world->random += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return (z ^ z >> 31) % n;
+}
+
+void sim_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "FAILED: seed %llu, step %llu, after %llu crashes (last at: %s): ",
+		(unsigned long long)world->seed, (unsigned long long)world->step,
+		(unsigned long long)world->crashes, world->crashed_at);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	fflush(NULL);
+	_exit(SIM_FAILED);
+}
+
+static uint64_t clock_boot(void *ctx)
+{
+	(void)ctx;
+	return world->boot_ns;
+}
+
+static int64_t clock_wall(void *ctx)
+{
+	(void)ctx;
+	return world->wall_ms;
+}
+
+const struct ml_clock sim_clock = { clock_boot, clock_wall, NULL };
+
+static struct sim_seen *seen_of(const char *uuid)
+{
+	for (size_t i = 0; i < world->seen_count; i++) {
+		if (strcmp(world->seen[i].uuid, uuid) == 0)
+			return &world->seen[i];
+	}
+	SIM_MUST(world->seen_count < SIM_SEEN_MAX, "more VMs than a run can hold");
+	snprintf(world->seen[world->seen_count].uuid, sizeof(world->seen[0].uuid),
+		 "%.36s", uuid);
+	return &world->seen[world->seen_count++];
+}
+
+static void observe_record(int dirfd, const char *name, uint64_t ns)
+{
+	static uint64_t buffer[4096];
+	const struct record *rec = (const void *)buffer;
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	uint64_t committed = 0;
+	struct sim_seen *seen;
+	ssize_t n = read(fd, buffer, sizeof(buffer));
+
+	SIM_MUST(n >= (ssize_t)sizeof(*rec) && n < (ssize_t)sizeof(buffer), "record %s: %zd bytes",
+		 name, n);
+	close(fd);
+	seen = seen_of(rec->uuid);
+	seen->resident_ns += (ml_u128)sim_resident(rec->uuid) * ns;
+	if (rec->ended_ms >= 0)
+		return;
+	for (uint64_t i = 0; i < rec->spec.boot_blocks + rec->window_blocks; i++)
+		committed += (rec->slots[i] >> 30) != SLOT_VACANT;
+	seen->committed_ns += (ml_u128)committed * ns;
+	seen->guarantee_ns += (ml_u128)rec->spec.guarantee_blocks * ns;
+}
+
+void sim_pass(uint64_t ns)
+{
+	DIR *dir = opendir(world->state);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		const char *dot = strrchr(e->d_name, '.');
+
+		if (dot && strcmp(dot, RECORD_SUFFIX) == 0)
+			observe_record(dirfd(dir), e->d_name, ns);
+	}
+	if (dir)
+		closedir(dir);
+	world->boot_ns += ns;
+	world->wall_ms = world->wall_ms + (int64_t)(world->boot_ns / 1000000) -
+			 (int64_t)((world->boot_ns - ns) / 1000000);
+}
+
+void sim_jump_wall(int64_t ms)
+{
+	world->wall_ms += ms;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The world of the simulation: what stays when the daemon dies. It lies in memory
+ * shared between the parent, which is the machine, and its children, each of which
+ * is one life of the daemon: the clocks, the random numbers, the memory of the
+ * fake backend, and what an observer who looks at that memory alone has seen.
+ */
+#ifndef ML_TESTS_SIM_WORLD_H
+#define ML_TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../../host/base/wide.h"
+#include "../../host/lend/lender.h"
+
+#define SIM_POOL_BLOCKS 64
+#define SIM_PERIOD_S 900
+#define SIM_SLOTS_MAX 64	/* of one region */
+#define SIM_REGIONS_MAX 64
+#define SIM_SEEN_MAX 2048	/* VMs of one run */
+#define SIM_VMS_MAX 6		/* at a time */
+#define SIM_QEMUS 8
+#define SIM_FOREIGN UINT32_MAX	/* memory that no block of the table stands for */
+
+/* One region of the fake backend. */
+struct sim_region {
+	char name[64];			/* "": free */
+	uint64_t blocks;
+	uint32_t behind[SIM_SLOTS_MAX];	/* block + 1, or SIM_FOREIGN, or 0: nothing */
+	uint64_t content[SIM_SLOTS_MAX];
+	/* What the guest expects to find; 0: zeros. */
+	uint64_t want[SIM_SLOTS_MAX];
+	bool unsure[SIM_SLOTS_MAX];	/* or zeros: it was being given back when the daemon died */
+};
+
+/* What the observer has seen of one VM. */
+struct sim_seen {
+	char uuid[40];
+	ml_u128 resident_ns, committed_ns, guarantee_ns;
+};
+
+struct world {
+	uint64_t seed, random;
+	uint64_t boot_ns;
+	int64_t wall_ms;
+	uint64_t step, steps, moves;
+	uint64_t crash_in;		/* persistent writes until the daemon dies; 0: never */
+	uint64_t crashes;
+	uint64_t stamp;			/* last content written by a guest */
+	uint64_t next_name;
+	uint64_t served, waited;
+	bool final;
+	char crashed_at[64];
+	char dir[64];
+	char state[80];
+	char ledger[80];
+	struct sim_region regions[SIM_REGIONS_MAX];
+	struct sim_seen seen[SIM_SEEN_MAX];
+	size_t seen_count;
+	pid_t qemu[SIM_QEMUS];		/* processes that stand for QEMUs; 0: none */
+	bool qemu_used[SIM_QEMUS];
+};
+
+extern struct world *world;
+
+/* A number below n. */
+uint64_t sim_random(uint64_t n);
+static inline bool sim_chance(uint64_t percent)
+{
+	return sim_random(100) < percent;
+}
+
+/* Ends the life with a message that names the seed; the run has failed. */
+void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+#define SIM_MUST(cond, ...) \
+	do { \
+		if (!(cond)) \
+			sim_fail(__VA_ARGS__); \
+	} while (0)
+
+extern const struct ml_clock sim_clock;
+/* Let time pass, the observer looking on; nothing else moves meanwhile. */
+void sim_pass(uint64_t ns);
+void sim_jump_wall(int64_t ms);
+
+/* The fake backend, over world->regions. */
+struct backend *sim_backend(void);
+struct sim_region *sim_region_find(const char *name);
+struct sim_region *sim_region_of(struct lend_vm *vm, enum memlease_region region);
+/* Blocks behind both regions of a VM. */
+uint64_t sim_resident(const char *uuid);
+uint64_t sim_present(void);
+bool sim_any_foreign(void);
+
+/* One life of the daemon: returns when the run is through; dies in between. */
+void sim_life(void);
+
+#endif /* ML_TESTS_SIM_WORLD_H */

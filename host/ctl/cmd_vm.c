@@ -156,9 +156,6 @@ int cmd_vm_create(struct ctl_call *call)
 		return ctl_fail(call, "GenericError", "vm-create: cannot listen at %s: %s", path,
 				strerror(-ret));
 	}
-	ml_info("%s: created for tenant %s on plan %s: %llu blocks of boot memory, limit %llu",
-		spec.name, spec.tenant, spec.plan, (unsigned long long)spec.boot_blocks,
-		(unsigned long long)spec.limit_blocks);
 	return cmd_query_vm(call);
 }
 

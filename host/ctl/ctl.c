@@ -17,7 +17,7 @@
 #include "bill_jobs.h"
 #include "server.h"
 
-#define LISTEN_BACKLOG 64
+#define LISTEN_BACKLOG 256
 
 extern const char ml_embedded_schema_json[];
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "store.h"
 
 #define DESCRIPTORS_MAX 65536	/* a dozen per VM and some */
+#define DESCRIPTORS_FEW 1024
 #define STATUS_EVERY_NS 10000000000ULL
 
 struct daemon {
@@ -177,15 +179,21 @@ static int set_up_ctl(struct daemon *d, int listen_fd)
 
 static void raise_descriptors(void)
 {
-	struct rlimit limit;
+	struct rlimit had, want;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
+	if (getrlimit(RLIMIT_NOFILE, &had))
 		return;
-	if (limit.rlim_max < DESCRIPTORS_MAX && geteuid() == 0)
-		limit.rlim_max = DESCRIPTORS_MAX;
-	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
-	if (setrlimit(RLIMIT_NOFILE, &limit))
-		ml_warn("the limit on open files stays as it is: %m");
+	want = had;
+	if (want.rlim_max < DESCRIPTORS_MAX)
+		want.rlim_max = DESCRIPTORS_MAX;
+	want.rlim_cur = DESCRIPTORS_MAX;
+	if (!setrlimit(RLIMIT_NOFILE, &want))
+		return;
+	/* Without the right to raise the bound itself: up to the bound. */
+	had.rlim_cur = had.rlim_max < DESCRIPTORS_MAX ? had.rlim_max : DESCRIPTORS_MAX;
+	if (setrlimit(RLIMIT_NOFILE, &had) || had.rlim_cur < DESCRIPTORS_FEW)
+		ml_warn("only %llu open files are allowed; some ten VMs need 100 (ulimit -n, LimitNOFILE=)",
+			(unsigned long long)had.rlim_cur);
 }
 
 static int load_plans(struct daemon *d)
@@ -233,6 +241,8 @@ static int run(struct daemon *d)
 		ret = set_up_places(d, &listen_fd);
 	if (ret)
 		return ret;
+	/* Whatever is made from here on, the ledger above all, is nobody else's. */
+	umask(0077);
 	raise_descriptors();
 	ret = sandbox_drop(&d->config);
 	if (!ret)

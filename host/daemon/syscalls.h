@@ -9,7 +9,8 @@
 /* Event loop, log, clocks. */
 #define SYSCALLS_LOOP \
 	"read", "readv", "write", "writev", "close", "epoll_create1", "epoll_ctl", "epoll_wait", \
-	"epoll_pwait", "epoll_pwait2", "timerfd_create", "timerfd_settime", "timerfd_gettime", "timer_create", "timer_settime", \
+	"epoll_pwait", "epoll_pwait2", "timerfd_create", "timerfd_settime", "timerfd_gettime", \
+	"timer_create", "timer_settime", "timer_delete", \
 	"signalfd4", "eventfd2", "poll", "ppoll", "clock_gettime", "clock_getres", "clock_nanosleep", \
 	"nanosleep", "gettimeofday", "time", "pause", "restart_syscall"
 

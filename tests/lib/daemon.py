@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A memleased of a test's own, without VMs, and TAP for the tests that use it.
+Each Daemon has its own directories; run() ends what a test left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+from qmp import Qmp, QmpError
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("MEMLEASED", os.path.join(TOP, "build", "memleased"))
+LIMIT_S = 10
+MIB = 1 << 20
+BLOCK = 2 * MIB
+
+_started = []
+
+
+def until(holds, timeout_s=LIMIT_S):
+    """Wait until holds() is true; its last value."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        got = holds()
+        if got or time.monotonic() >= deadline:
+            return got
+        time.sleep(0.02)
+
+
+class Daemon:
+    """pool None leaves --pool out; directory: that of an earlier Daemon, to go on with."""
+
+    def __init__(self, *arguments, pool="64M", directory=None, start=True):
+        self.dir = directory or tempfile.mkdtemp(prefix="mld-")
+        self.run_dir = os.path.join(self.dir, "run")
+        self.control = os.path.join(self.run_dir, "control.sock")
+        self.ledger = os.path.join(self.dir, "ledger.db")
+        self.pool_dir = os.path.join(self.run_dir, "pool")
+        self.log_path = os.path.join(self.dir, "log")
+        self.arguments = ["--run-dir", self.run_dir, "--ledger", self.ledger, *arguments]
+        if pool:
+            self.arguments += ["--pool", pool]
+        self.process = None
+        _started.append(self)
+        if start:
+            self.start()
+
+    def start(self, wait=True):
+        with open(self.log_path, "a") as log:
+            self.process = subprocess.Popen([BINARY, *self.arguments], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log)
+        if wait and not until(self.answers):
+            raise AssertionError("memleased does not answer:\n" + self.log())
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"memleased ended with {self.process.returncode}:\n{self.log()}")
+        try:
+            with Qmp(self.control, timeout_s=5):
+                return True
+        except (OSError, ValueError):
+            return False
+
+    def qmp(self):
+        return Qmp(self.control)
+
+    def log(self):
+        try:
+            with open(self.log_path) as log:
+                return log.read()
+        except OSError:
+            return ""
+
+    def wait(self, timeout_s=LIMIT_S):
+        """The exit status, or None if it lives on."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.wait()
+
+    def child(self):
+        """With --keep: the daemon's own pid, or None."""
+        try:
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+                pids = file.read().split()
+        except OSError:
+            return None
+        return int(pids[0]) if pids else None
+
+    def clean(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            if self.wait() is None:
+                self.process.kill()
+                self.process.wait()
+        while os.path.ismount(self.pool_dir):
+            subprocess.run(["umount", self.pool_dir], check=True)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def outcome(*arguments):
+    """Run memleased where it ends by itself: exit status and what it said."""
+    got = subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                         timeout=LIMIT_S, check=False)
+    return got.returncode, got.stdout + got.stderr
+
+
+class Tap:
+    def __init__(self):
+        self.count = 0
+        self.failures = 0
+
+    def say(self, text):
+        for line in str(text).splitlines():
+            print("#", line, flush=True)
+
+    def check(self, holds, what, *details):
+        self.count += 1
+        print(f"{'' if holds else 'not '}ok {self.count} - {what}", flush=True)
+        if not holds:
+            self.failures += 1
+            for detail in details:
+                self.say(detail)
+            caller = traceback.extract_stack(limit=2)[0]
+            self.say(f"line {caller.lineno}")
+        return bool(holds)
+
+    def equal(self, got, wanted, what):
+        return self.check(got == wanted, what, f"got    {got!r}", f"wanted {wanted!r}")
+
+    def has(self, text, words, what):
+        return self.check(words in text, what, f"got    {text!r}", f"wanted {words!r} in it")
+
+    def refuses(self, klass, words, command, *arguments, **named):
+        """command(...) fails with an error of this class whose text holds the words."""
+        what = f"refused: {arguments} {named}: {words}"
+        try:
+            got = command(*arguments, **named)
+        except QmpError as error:
+            return self.check(error.klass == klass and words in error.desc, what, error)
+        return self.check(False, what, f"got {got!r}")
+
+
+def root_or_skip():
+    if os.geteuid() != 0:
+        print("1..0 # SKIP needs root, to mount the pool")
+        sys.exit(0)
+
+
+def run(*tests):
+    """Run tests, functions that take a Tap; words of the command line choose some."""
+    if not os.path.exists(BINARY):
+        print(f"Bail out! {BINARY} is missing: make host")
+        sys.exit(1)
+    root_or_skip()
+    tap = Tap()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.alarm(int(os.environ.get("MEMLEASE_TEST_LIMIT_S", "120")))
+    for test in tests:
+        if not all(word in test.__name__ for word in sys.argv[1:]):
+            continue
+        tap.say(test.__name__)
+        failures = tap.failures
+        try:
+            test(tap)
+        except Exception:	# the next test shall run
+            tap.check(False, f"{test.__name__} came to its end", traceback.format_exc())
+        while _started:
+            daemon = _started.pop()
+            if tap.failures > failures:
+                tap.say(daemon.log()[-4000:])
+            daemon.clean()
+    print(f"1..{tap.count}", flush=True)
+    sys.exit(1 if tap.failures or not tap.count else 0)

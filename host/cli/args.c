@@ -72,6 +72,13 @@ int args_size(const char *verb, const char *option, const char *text, uint64_t *
 		return refuse(verb, "%s '%s' is larger than any machine's memory", option, text);
 	if (err)
 		return refuse(verb, "%s '%s' is not a size; write it like 512M, 4G or 1.5G", option, text);
+	if (*bytes % SIZE_BLOCK_BYTES) {
+		char less[ML_SIZE_TEXT], more[ML_SIZE_TEXT];
+
+		*bytes -= *bytes % SIZE_BLOCK_BYTES;
+		return refuse(verb, "%s '%s' is no multiple of 2 MiB; take %s or %s", option, text,
+			      ml_size_exact(*bytes, less), ml_size_exact(*bytes + SIZE_BLOCK_BYTES, more));
+	}
 	return 0;
 }
 

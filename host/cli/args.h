@@ -13,7 +13,7 @@
 enum arg_kind {
 	ARG_FLAG,	/* to: bool */
 	ARG_TEXT,	/* to: const char *, of choices if there are any */
-	ARG_SIZE,	/* to: struct arg_number, bytes */
+	ARG_SIZE,	/* to: struct arg_number, bytes, whole blocks of 2 MiB */
 	ARG_SPAN,	/* to: struct arg_number, milliseconds */
 	ARG_TIME,	/* to: struct arg_number, milliseconds since 1970 */
 	ARG_INT,	/* to: struct arg_number, within min..max */
@@ -56,7 +56,7 @@ struct arg_spec {
  */
 int args_parse(const struct arg_spec *spec, int argc, char **argv);
 
-/* One value by itself, complaining as args_parse() does. 0 or -EINVAL. */
+/* One size by itself, complaining as args_parse() does. 0 or -EINVAL. */
 int args_size(const char *verb, const char *option, const char *text, uint64_t *bytes);
 
 #endif /* ML_CLI_ARGS_H */

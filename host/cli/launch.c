@@ -45,24 +45,30 @@ static void stay_behind(void)
 	sigaction(SIGQUIT, &ignore, NULL);
 }
 
+/* Signals that are passed on wait meanwhile: one that came before child_pid is set would be lost. */
 static int spawn(const struct words *qemu, const posix_spawn_file_actions_t *files, short flags,
 		 pid_t *child)
 {
+	sigset_t passed, defaults, before;
 	posix_spawnattr_t attr;
-	sigset_t defaults;
 	int err;
 
-	sigemptyset(&defaults);
+	sigemptyset(&passed);
+	sigaddset(&passed, SIGTERM);
+	sigaddset(&passed, SIGHUP);
+	defaults = passed;
 	sigaddset(&defaults, SIGINT);
 	sigaddset(&defaults, SIGQUIT);
-	sigaddset(&defaults, SIGTERM);
-	sigaddset(&defaults, SIGHUP);
+	sigprocmask(SIG_BLOCK, &passed, &before);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigdefault(&attr, &defaults);
-	posix_spawnattr_setflags(&attr, flags | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&attr, &before);
+	posix_spawnattr_setflags(&attr, flags | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	fflush(NULL);
 	err = posix_spawn(child, qemu->v[0], files, &attr, qemu->v, environ);
 	posix_spawnattr_destroy(&attr);
+	child_pid = err ? 0 : *child;
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (err)
 		cli_error("run: cannot start %s: %s", qemu->v[0], strerror(err));
 	return -err;
@@ -81,7 +87,6 @@ int launch_foreground(const struct words *qemu)
 	stay_behind();
 	if (spawn(qemu, NULL, 0, &child))
 		return CLI_FAILED;
-	child_pid = child;
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			return CLI_FAILED;

@@ -14,6 +14,7 @@
 #include "kvm_probe.h"
 #include "launch.h"
 #include "qemu_args.h"
+#include "units.h"
 
 #define CPUS_MAX 255
 
@@ -126,6 +127,17 @@ static int start(struct run *r, struct qmp **c, const struct vm_view *vm, const 
 	return status;
 }
 
+/* The daemon rounds the window down to what guests can add; nobody shall be surprised later. */
+static void say_limit(const struct run *r, const struct vm_view *vm)
+{
+	uint64_t asked = (uint64_t)r->limit.value / SIZE_BLOCK_BYTES;
+	char want[SIZE_TEXT_MAX], got[SIZE_TEXT_MAX];
+
+	if (vm->limit_blocks && vm->limit_blocks != asked)
+		cli_error("run: the limit is %s, not %s: what lies above boot memory comes in pieces of 128 MiB",
+			  size_format_blocks(vm->limit_blocks, got), size_format_blocks(asked, want));
+}
+
 static int run(struct run *r)
 {
 	auto_qmp struct qmp *c = NULL;
@@ -146,6 +158,7 @@ static int run(struct run *r)
 	if (!json)
 		return CLI_FAILED;
 	vm_view(json, &vm);
+	say_limit(r, &vm);
 	if (qemu_args(&vm, &r->qemu, &qemu)) {
 		cli_error("out of memory");
 		forget(r, vm.uuid);

@@ -25,7 +25,7 @@
 #define SCREEN_ENTER "\033[?1049h\033[?25l"
 #define SCREEN_LEAVE "\033[?25h\033[?1049l"
 #define SCREEN_HOME "\033[H"
-#define SCREEN_LINE_END "\033[K\r\n"
+#define SCREEN_LINE_CLEAR "\033[K"
 #define SCREEN_REST_CLEAR "\033[J"
 
 struct top {
@@ -168,8 +168,10 @@ static void draw(const char *text)
 	for (const char *line = text; *line; ) {
 		size_t len = strcspn(line, "\n");
 
+		/* Before the text: after 80 columns of it, it would take the last one. */
+		fputs(SCREEN_LINE_CLEAR, stdout);
 		fwrite(line, 1, len, stdout);
-		fputs(SCREEN_LINE_END, stdout);
+		fputc('\n', stdout);
 		line += len + (line[len] == '\n');
 	}
 	fputs(SCREEN_REST_CLEAR, stdout);

@@ -234,7 +234,7 @@ static int kick_ready(sd_event_source *source, int fd, uint32_t events, void *ar
 	(void)events;
 	if (n < 0 && n != -EAGAIN) {
 		ml_warn("vm %s: a kick descriptor cannot be read: %s; its queue stops",
-			lend_vm_name(d->vm), strerror((int)-n));
+			lend_vm_name(d->vm), peerfd_error((int)n));
 		for (unsigned int i = 0; i < MEMLEASE_VQ_COUNT; i++)
 			if (d->kick_source[i] == source)
 				device_stop_queue(d, i);

@@ -183,6 +183,11 @@ int peerfd_signal(int fd)
 	return r;
 }
 
+const char *peerfd_error(int r)
+{
+	return r == -EDEADLK ? "QEMU made it blocking" : strerror(-r);
+}
+
 void peerfd_close(int fd)
 {
 	char link[32];

@@ -33,6 +33,9 @@ bool peerfd_same_file(int fd, int own);
  */
 ssize_t peerfd_read(int fd, void *buf, size_t size);
 
+/* What an error of the two means, for a log line. */
+const char *peerfd_error(int r);
+
 /* Add one to an eventfd. 0 (also if its counter is full), or as peerfd_read(). */
 int peerfd_signal(int fd);
 

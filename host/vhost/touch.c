@@ -90,7 +90,7 @@ static int touch_ready(sd_event_source *source, int fd, uint32_t events, void *a
 		return 0;
 	if (n < 0) {
 		ml_warn("vm %s: its userfaultfd cannot be read: %s; touches wait until QEMU hands over another",
-			lend_vm_name(t->vm), strerror((int)-n));
+			lend_vm_name(t->vm), peerfd_error((int)n));
 		touch_close(t);
 		return 0;
 	}

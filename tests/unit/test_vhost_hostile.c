@@ -9,8 +9,11 @@
 #include "test_vhost_rig.h"
 
 #include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 struct pair {
@@ -803,6 +806,111 @@ static void uffd_blocks(void **state)
 	pair_free(&p);
 }
 
+static int open_uffd(void *range, uint64_t bytes)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)range, bytes },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0 || ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
+		return -1;
+	return fd;
+}
+
+static struct memlease_vhost_uffd layout_of(const struct guest *g)
+{
+	return (struct memlease_vhost_uffd){
+		.version = MEMLEASE_ABI_VERSION,
+		.count = 2,
+		.regions = {
+			{ 0, 0, 0, (uintptr_t)g->boot, RIG_BOOT * BLOCK },
+			{ 1, 0, RIG_WINDOW_GPA, (uintptr_t)g->window, RIG_WINDOW * BLOCK },
+		},
+	};
+}
+
+/* QEMU in a process of its own: hands over its userfaultfd, and touches what the guest never borrowed. */
+static void vacant_toucher_main(const struct guest *g)
+{
+	struct memlease_vhost_uffd l = layout_of(g);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct guest self = *g;
+	int uffd = open_uffd(g->window, RIG_WINDOW * BLOCK);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", g->path);
+	self.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (uffd < 0 || connect(self.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		_exit(1);
+	send_msg(&self, MEMLEASE_VHOST_SET_UFFD, 0, &l, sizeof(l), &uffd, 1);
+	*(volatile uint8_t *)(g->window + 5 * BLOCK + 77) = 1;
+	_exit(2);
+}
+
+static void touch_of_a_vacant_slot_ends_the_vm(void **state)
+{
+	struct rig *r = rig_new(256);
+	struct pair p = { r, guest_define(r, "bad"), guest_new(r, "good") };
+	struct pool_status before, after;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	lender_status(r->lender, &before);
+	pid = fork();
+	if (pid == 0)
+		vacant_toucher_main(p.bad);
+	assert_true(pid > 0);
+	for (int i = 0; i < 5000 && !r->ended; i++)
+		assert_true(sd_event_run(r->event, 1000) >= 0);
+	assert_int_equal(r->ended, 1);
+	assert_int_equal(r->stopped, 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+	assert_null(lend_vm_find(r->lender, "bad"));
+	lender_status(r->lender, &after);
+	assert_int_equal(after.free_blocks, before.free_blocks);
+	assert_good_goes_on(&p);
+	pair_free(&p);
+}
+
+static void *touch_main(void *where)
+{
+	*(volatile uint8_t *)where = 1;
+	return NULL;
+}
+
+/* QEMU registers memory of its own: nobody serves that, and nobody else is hurt. */
+static void touch_elsewhere_is_left_alone(void **state)
+{
+	struct pair p = pair_new();
+	struct memlease_vhost_uffd l = layout_of(p.bad);
+	uint8_t *own = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_range range = { (uintptr_t)own, BLOCK };
+	int uffd = open_uffd(own, BLOCK);
+	pthread_t thread;
+	char log[4096];
+
+	(void)state;
+	assert_true(uffd >= 0);
+	assert_int_equal(send_acked(p.bad, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	catch_log();
+	pthread_create(&thread, NULL, touch_main, own);
+	for (int i = 0; i < 50; i++)
+		sd_event_run(p.r->event, 1000);
+	release_log(log, sizeof(log));
+	assert_non_null(strstr(log, "neither boot memory nor window"));
+	assert_good_goes_on(&p);
+	assert_int_equal(ioctl(uffd, UFFDIO_UNREGISTER, &range), 0);
+	pthread_join(thread, NULL);
+	munmap(own, BLOCK);
+	close(uffd);
+	pair_free(&p);
+}
+
 /* Descriptors do not pile up, whatever comes with messages. */
 static void descriptors_do_not_leak(void **state)
 {
@@ -860,6 +968,8 @@ int main(void)
 		cmocka_unit_test(foreign_memory_is_left_out),
 		cmocka_unit_test(call_descriptor_blocks),
 		cmocka_unit_test(uffd_blocks),
+		cmocka_unit_test(touch_of_a_vacant_slot_ends_the_vm),
+		cmocka_unit_test(touch_elsewhere_is_left_alone),
 		cmocka_unit_test(descriptors_do_not_leak),
 	};
 

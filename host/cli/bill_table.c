@@ -101,17 +101,17 @@ static size_t make_columns(const struct cut *cut, const char *amount,
 {
 	size_t n = 0;
 
-	columns[n++] = (struct grid_column){ "TENANT", 0 };
+	columns[n++] = (struct grid_column){ "TENANT", 0, 0 };
 	if (cut->vm)
-		columns[n++] = (struct grid_column){ "VM", 0 };
+		columns[n++] = (struct grid_column){ "VM", 0, 0 };
 	if (cut->plan)
-		columns[n++] = (struct grid_column){ "PLAN", 0 };
-	columns[n++] = (struct grid_column){ "FROM", 0 };
-	columns[n++] = (struct grid_column){ "COVERED", 1 };
-	columns[n++] = (struct grid_column){ "RESIDENT", 1 };
-	columns[n++] = (struct grid_column){ "COMMITTED", 1 };
-	columns[n++] = (struct grid_column){ "GUARANTEE", 1 };
-	columns[n++] = (struct grid_column){ amount, 1 };
+		columns[n++] = (struct grid_column){ "PLAN", 0, 2 };
+	columns[n++] = (struct grid_column){ "FROM", 0, 3 };
+	columns[n++] = (struct grid_column){ "COVERED", 1, 1 };
+	columns[n++] = (struct grid_column){ "RESIDENT", 1, 6 };
+	columns[n++] = (struct grid_column){ "COMMITTED", 1, 5 };
+	columns[n++] = (struct grid_column){ "GUARANTEE", 1, 4 };
+	columns[n++] = (struct grid_column){ amount, 1, 0 };
 	return n;
 }
 

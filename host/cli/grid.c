@@ -98,6 +98,37 @@ static void widths(const struct grid *t, size_t width[GRID_COLUMNS_MAX])
 	}
 }
 
+/* Columns of a line, those of width 0 left out; with a text at its end counted as far as it must be seen. */
+static size_t line_width(const struct grid *t, const size_t *width, bool least)
+{
+	size_t sum = 0;
+
+	for (size_t c = 0; c < t->column_count; c++) {
+		bool text = c + 1 == t->column_count && !t->columns[c].right;
+
+		if (width[c])
+			sum += (sum ? strlen(GRID_GAP) : 0) +
+			       (least && text && width[c] > GRID_TEXT_LEAST ? GRID_TEXT_LEAST : width[c]);
+	}
+	return sum;
+}
+
+/* Leave out (width 0) what must go for lines of max columns. */
+static void narrow(const struct grid *t, size_t *width, size_t max)
+{
+	while (max && line_width(t, width, true) > max) {
+		size_t found = SIZE_MAX;
+
+		for (size_t c = 0; c < t->column_count; c++)
+			if (width[c] && t->columns[c].drop &&
+			    (found == SIZE_MAX || t->columns[c].drop < t->columns[found].drop))
+				found = c;
+		if (found == SIZE_MAX)
+			return;
+		width[found] = 0;
+	}
+}
+
 /* Print text without blanks at its end, at most `room` columns of it. */
 static void print_cut(FILE *out, const char *text, size_t room)
 {
@@ -125,9 +156,11 @@ static int print_row(const struct grid *t, char *const *cells, const size_t *wid
 		return -ENOMEM;
 	for (size_t c = 0; c < t->column_count; c++) {
 		const char *text = cells ? cells[c] : t->columns[c].title;
-		int pad = (int)(width[c] - grid_text_width(text));
+		int pad = (int)width[c] - (int)grid_text_width(text);
 
-		fprintf(to, "%s%*s%s%*s", c ? GRID_GAP : "", t->columns[c].right ? pad : 0, "", text,
+		if (!width[c])
+			continue;
+		fprintf(to, "%s%*s%s%*s", ftell(to) ? GRID_GAP : "", t->columns[c].right ? pad : 0, "", text,
 			t->columns[c].right ? 0 : pad, "");
 	}
 	if (fclose(to))
@@ -138,14 +171,14 @@ static int print_row(const struct grid *t, char *const *cells, const size_t *wid
 
 int grid_print(const struct grid *t, FILE *out, size_t max)
 {
-	size_t width[GRID_COLUMNS_MAX], whole = 0;
+	size_t width[GRID_COLUMNS_MAX], whole;
 	int err;
 
 	if (t->no_memory)
 		return -ENOMEM;
 	widths(t, width);
-	for (size_t c = 0; c < t->column_count; c++)
-		whole += width[c] + (c ? strlen(GRID_GAP) : 0);
+	narrow(t, width, max);
+	whole = line_width(t, width, false);
 	if (max && whole > max)
 		whole = max;
 	err = print_row(t, NULL, width, out, max);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Tables in the terminal: columns as wide as their contents, numbers to the
- * right; a last column that is cut where the terminal ends.
+ * right. In a narrow terminal columns are left out, and the last one is cut.
  */
 #ifndef ML_CLI_GRID_H
 #define ML_CLI_GRID_H
@@ -10,10 +10,12 @@
 #include <stdio.h>
 
 #define GRID_COLUMNS_MAX 16
+#define GRID_TEXT_LEAST 24	/* columns of a last, textual column for which others are left out */
 
 struct grid_column {
 	const char *title;
 	int right;		/* numbers: aligned to the right */
+	int drop;		/* where the lines are too wide, 1 goes first; 0: stays */
 };
 
 struct grid;

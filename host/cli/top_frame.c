@@ -31,8 +31,8 @@ const char *const top_sort_names[TOP_SORTS + 1] = {
 };
 
 static const struct grid_column columns[] = {
-	{ "NAME", 0 }, { "TENANT", 0 }, { "RESIDENT", 1 }, { "CHANGE/s", 1 }, { "COMMITTED", 1 },
-	{ "LIMIT", 1 }, { "TOUCH/s", 1 }, { "OF LIMIT", 0 }, { "", 0 },
+	{ "NAME", 0, 0 }, { "TENANT", 0, 2 }, { "RESIDENT", 1, 0 }, { "CHANGE/s", 1, 4 }, { "COMMITTED", 1, 0 },
+	{ "LIMIT", 1, 5 }, { "TOUCH/s", 1, 1 }, { "OF LIMIT", 0, 3 }, { "", 0, 0 },
 };
 
 /* The number by which a row is sorted, larger first. */

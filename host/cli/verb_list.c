@@ -12,8 +12,8 @@
 #include "view.h"
 
 static const struct grid_column columns[] = {
-	{ "NAME", 0 }, { "TENANT", 0 }, { "PLAN", 0 }, { "STATE", 0 }, { "RESIDENT", 1 },
-	{ "COMMITTED", 1 }, { "LIMIT", 1 }, { "GUARANTEE", 1 }, { "REMARK", 0 },
+	{ "NAME", 0, 0 }, { "TENANT", 0, 3 }, { "PLAN", 0, 1 }, { "STATE", 0, 4 }, { "RESIDENT", 1, 0 },
+	{ "COMMITTED", 1, 0 }, { "LIMIT", 1, 0 }, { "GUARANTEE", 1, 2 }, { "REMARK", 0, 0 },
 };
 
 static void add_size(struct grid *t, uint64_t blocks)

@@ -9,7 +9,7 @@
 #include "grid.h"
 
 static const struct grid_column columns[] = {
-	{ "PLAN", 0 }, { "RESIDENT", 1 }, { "COMMITTED", 1 }, { "GUARANTEE", 1 },
+	{ "PLAN", 0, 0 }, { "RESIDENT", 1, 0 }, { "COMMITTED", 1, 0 }, { "GUARANTEE", 1, 0 },
 };
 
 static int print_table(const json_t *plans)

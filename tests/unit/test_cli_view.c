@@ -21,7 +21,7 @@
 
 static void tables(void **state)
 {
-	static const struct grid_column columns[] = { { "NAME", 0 }, { "SIZE", 1 }, { "WHY", 0 } };
+	static const struct grid_column columns[] = { { "NAME", 0, 0 }, { "SIZE", 1, 0 }, { "WHY", 0, 0 } };
 	static const char *const cells[] = { "a", "1", "", "bé", "12345", "long remark", "total", "2", "" };
 	auto_grid struct grid *t = grid_new(columns, 3);
 	char text[512] = "";
@@ -47,6 +47,32 @@ static void tables(void **state)
 			    "bé     12345  lon\n"
 			    "-----------------\n"
 			    "total      2\n");
+}
+
+/* Narrow terminals lose the columns that matter least, never the amount at the end. */
+static void tables_narrow(void **state)
+{
+	static const struct grid_column columns[] = {
+		{ "VM", 0, 0 }, { "PLAN", 0, 1 }, { "HOURS", 1, 2 }, { "EUR", 1, 0 },
+	};
+	static const char *const cells[] = { "web1", "standard", "12", "0.500000" };
+	auto_grid struct grid *t = grid_new(columns, 4);
+	char text[512] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		grid_add(t, cells[i]);
+	for (size_t width = 31; width >= 13; width -= 9)
+		assert_int_equal(grid_print(t, out, width), 0);
+	fclose(out);
+	assert_string_equal(text,
+			    "VM    PLAN      HOURS       EUR\n"
+			    "web1  standard     12  0.500000\n"
+			    "VM    HOURS       EUR\n"
+			    "web1     12  0.500000\n"
+			    "VM         EU\n"
+			    "web1  0.50000\n");
 }
 
 static json_t *vm(const char *name, int resident, int committed, int touches)
@@ -274,7 +300,8 @@ static void disk_formats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tables), cmocka_unit_test(top_frames), cmocka_unit_test(top_fits_and_scrolls),
+		cmocka_unit_test(tables), cmocka_unit_test(tables_narrow),
+		cmocka_unit_test(top_frames), cmocka_unit_test(top_fits_and_scrolls),
 		cmocka_unit_test(remarks), cmocka_unit_test(qemu_with_kernel),
 		cmocka_unit_test(qemu_leaves_alone_what_was_set), cmocka_unit_test(qemu_with_disk),
 		cmocka_unit_test(disk_formats),

@@ -711,10 +711,11 @@ static void wait_for_end(struct rig *r)
 		assert_true(sd_event_run(r->event, 1000) >= 0);
 }
 
-/* A child that is QEMU: connects, and waits for its end. */
-static pid_t fork_qemu(struct guest *g)
+/* A child that is QEMU: connects, hangs up when told to, and waits for its end. */
+static pid_t fork_qemu(struct guest *g, int hang_up)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	uint64_t n;
 	pid_t pid;
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", g->path);
@@ -724,6 +725,9 @@ static pid_t fork_qemu(struct guest *g)
 
 		if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 			_exit(1);
+		while (read(hang_up, &n, sizeof(n)) < 0)
+			usleep(1000);
+		close(fd);
 		pause();
 		_exit(0);
 	}
@@ -731,11 +735,18 @@ static pid_t fork_qemu(struct guest *g)
 	return pid;
 }
 
+static void kick_call(struct guest *g)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(g->call[0], &one, sizeof(one)), sizeof(one));
+}
+
 static void vm_ends_with_its_process(void **state)
 {
 	struct rig *r = rig_new(64);
 	struct guest *g = guest_define(r, "a");
-	pid_t pid = fork_qemu(g);
+	pid_t pid = fork_qemu(g, g->call[0]);
 	struct pool_status p;
 	struct vm_status s = { 0 };
 	struct stat st;
@@ -746,9 +757,17 @@ static void vm_ends_with_its_process(void **state)
 		lend_vm_status(g->vm, &s);
 	}
 	assert_int_equal(s.pid, pid);
-	/* Nobody else can take its place. */
+	/* Nobody else can take its place, not even when it is not connected. */
+	kick_call(g);
+	for (int i = 0; i < 2000 && s.state != VM_DETACHED; i++) {
+		assert_true(sd_event_run(r->event, 1000) >= 0);
+		lend_vm_status(g->vm, &s);
+	}
+	assert_int_equal(s.state, VM_DETACHED);
 	guest_connect_only(g);
 	assert_true(connection_closed(g));
+	lend_vm_status(g->vm, &s);
+	assert_int_equal(s.pid, pid);
 	assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_BOOT, 0), 0);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	wait_for_end(r);

@@ -141,6 +141,50 @@ static void malformed_rings(void **state)
 	}
 }
 
+/* Each part is short enough, the whole is not. */
+static void chain_longer_than_allowed(void **state)
+{
+	struct pair p = pair_new();
+	struct vring_desc *t = (void *)at(p.bad, RIG_TABLE_GPA);
+
+	(void)state;
+	for (unsigned int i = 0; i < 32; i++)
+		set_desc(p.bad, 0, i, BUF + i, 1, NEXT, (uint16_t)(i + 1));
+	set_desc(p.bad, 0, 32, RIG_TABLE_GPA, 256 * sizeof(*t), INDIRECT, 0);
+	for (uint16_t i = 0; i < 256; i++)
+		t[i] = (struct vring_desc){ BUF + i, 1, i < 255 ? NEXT : 0, i + 1 };
+	offer(p.bad, 0, 0);
+	kick(p.bad, 0);
+	assert_broken(&p, "long", MEMLEASE_BROKEN_RING, "longer than 0x100");
+	pair_free(&p);
+}
+
+static void queues_started_half_set_up(void **state)
+{
+	struct pair p = pair_new();
+	uint64_t n;
+	int err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	(void)state;
+	guest_stop(p.bad, NULL);
+	assert_true(send_msg(p.bad, VHOST_USER_RESET_DEVICE, 0, NULL, 0, NULL, 0));
+	send_u64(p.bad, VHOST_USER_SET_FEATURES, RIG_FEATURES & ~(1ULL << VHOST_USER_F_PROTOCOL_FEATURES));
+	send_file(p.bad, VHOST_USER_SET_VRING_ERR, 0, err);
+	send_file(p.bad, VHOST_USER_SET_VRING_KICK, 0, p.bad->kick[0]);
+	rig_spin(p.r);
+	assert_int_equal(read(err, &n, sizeof(n)), sizeof(n));
+	close(err);
+	assert_broken(&p, "no address", MEMLEASE_BROKEN_RING, "queue 0 was started without a size");
+	pair_free(&p);
+
+	p = pair_new();
+	guest_stop(p.bad, NULL);
+	send_u64(p.bad, VHOST_USER_SET_FEATURES, 1ULL << VHOST_USER_F_PROTOCOL_FEATURES);
+	send_file(p.bad, VHOST_USER_SET_VRING_KICK, 0, p.bad->kick[0]);
+	assert_broken(&p, "legacy", MEMLEASE_BROKEN_RING, "without VIRTIO_F_VERSION_1");
+	pair_free(&p);
+}
+
 static void bad_indices(void **state)
 {
 	struct pair p = pair_new();
@@ -452,6 +496,27 @@ static void file_is_cut_under_the_ring(void **state)
 	}
 }
 
+/* The request is carried out, and then its answer has no place. */
+static void file_is_cut_under_the_answer(void **state)
+{
+	struct pair p = pair_new();
+	struct memlease_extent e = { W, 1, 6 };
+	struct rig_request r;
+
+	(void)state;
+	place_request(p.bad, 0, &r, build(&r, B, 1, &e), 24);
+	memcpy(at(p.bad, BUF), &r, 32);
+	set_desc(p.bad, 0, 0, BUF, 32, NEXT, 1);
+	set_desc(p.bad, 0, 1, 3 * BLOCK, 24, WRITE, 0);
+	assert_int_equal(ftruncate(p.bad->boot_fd, 3 * BLOCK), 0);
+	offer(p.bad, 0, 0);
+	kick(p.bad, 0);
+	rig_spin(p.r);
+	assert_true(lend_committed(p.bad->vm, MEMLEASE_REGION_WINDOW, 6, 1));
+	assert_broken(&p, "answer", MEMLEASE_BROKEN_RING, "cannot be reached");
+	pair_free(&p);
+}
+
 /* --- messages ------------------------------------------------------------------------ */
 
 /* What goes to standard error while it is caught. */
@@ -565,11 +630,23 @@ static const struct message_case message_cases[] = {
 	{ "log base", 6, 1, 16, ALL, { 0 }, 0, "message 6 is unknown" },
 };
 
-static void bad_messages(void **state)
+/* The same to queues that are stopped. */
+static const struct message_case stopped_cases[] = {
+	{ "NUM 0", 8, 1, 8, ALL, { 0 }, 0, "cannot have 0 descriptors" },
+	{ "NUM 65", 8, 1, 8, ALL, { 65ULL << 32 }, 0, "cannot have 65 descriptors" },
+	{ "NUM 2048", 8, 1, 8, ALL, { 2048ULL << 32 }, 0, "cannot have 2048 descriptors" },
+	{ "NUM -1", 8, 1, 8, ALL, { UINT64_MAX << 32 }, 0, "4294967295 descriptors" },
+	{ "ADDR with logging", 9, 1, 40, ALL, { 1ULL << 32 }, 0, "logging" },
+	{ "ADDR not aligned", 9, 1, 40, ALL, { 0, 8 }, 0, "not aligned" },
+	{ "ADDR of queue 2", 9, 1, 40, ALL, { 2 }, 0, "queue 2" },
+	{ "BASE 65536", 10, 1, 8, ALL, { 65536ULL << 32 }, 0, "index 65536" },
+	{ "BASE of queue 2", 10, 1, 8, ALL, { 2 }, 0, "queue 2" },
+};
+
+static void run_message_cases(const struct message_case *cases, size_t count, bool stopped)
 {
-	(void)state;
-	for (size_t i = 0; i < sizeof(message_cases) / sizeof(*message_cases); i++) {
-		const struct message_case *c = &message_cases[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct message_case *c = &cases[i];
 		struct message_header h = { c->request, c->flags, c->size };
 		struct pair p = pair_new();
 		uint8_t bytes[1024] = { 0 };
@@ -579,12 +656,23 @@ static void bad_messages(void **state)
 		memcpy(bytes + sizeof(h), c->word, sizeof(c->word));
 		for (int f = 0; f < c->fds; f++)
 			fds[f] = p.bad->boot_fd;
+		if (stopped)
+			guest_stop(p.bad, NULL);
 		catch_log();
 		send_raw(p.bad->fd, bytes, sizeof(h) + (c->sent == ALL ? c->size : c->sent), fds,
 			 (unsigned int)c->fds);
 		assert_cut_off(&p, c->what, c->text);
 		pair_free(&p);
 	}
+}
+
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+static void bad_messages(void **state)
+{
+	(void)state;
+	run_message_cases(message_cases, COUNT(message_cases), false);
+	run_message_cases(stopped_cases, COUNT(stopped_cases), true);
 }
 
 static void stream_ends_inside_a_message(void **state)
@@ -760,6 +848,12 @@ static void call_descriptor_blocks(void **state)
 	pair_free(&p);
 }
 
+static void *touch_main(void *where)
+{
+	*(volatile uint8_t *)where = 1;
+	return NULL;
+}
+
 static void uffd_blocks(void **state)
 {
 	struct pair p = pair_new();
@@ -773,15 +867,32 @@ static void uffd_blocks(void **state)
 			{ 1, 0, RIG_WINDOW_GPA, (uintptr_t)p.bad->window, RIG_WINDOW * BLOCK },
 		},
 	};
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)p.bad->boot, RIG_BOOT * BLOCK },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
 	struct memlease_vhost_uffd wrong;
+	pthread_t thread;
+	char log[4096];
 
 	(void)state;
 	assert_true(uffd >= 0);
 	assert_int_equal(ioctl(uffd, UFFDIO_API, &api), 0);
+	assert_int_equal(ioctl(uffd, UFFDIO_REGISTER, &reg), 0);
 	assert_int_equal(send_acked(p.bad, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
 	assert_int_equal(fcntl(uffd, F_SETFL, 0), 0);
-	rig_spin(p.r);
+	catch_log();
+	pthread_create(&thread, NULL, touch_main, p.bad->boot + 9 * BLOCK);
+	for (int i = 0; i < 50; i++)
+		sd_event_run(p.r->event, 1000);
+	release_log(log, sizeof(log));
+	assert_non_null(strstr(log, "userfaultfd cannot be read: QEMU made it blocking"));
 	assert_good_goes_on(&p);
+	/* Handed over again, it serves what waits. */
+	assert_int_equal(send_acked(p.bad, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	for (int i = 0; i < 2000 && !lend_resident(p.bad->vm, MEMLEASE_REGION_BOOT, 9); i++)
+		sd_event_run(p.r->event, 1000);
+	pthread_join(thread, NULL);
 	/* Layouts that cannot be, and descriptors that are something else, are refused. */
 	for (int i = 0; i < 10; i++) {
 		int fd = i == 9 ? p.bad->kick[0] : uffd;
@@ -877,12 +988,6 @@ static void touch_of_a_vacant_slot_ends_the_vm(void **state)
 	pair_free(&p);
 }
 
-static void *touch_main(void *where)
-{
-	*(volatile uint8_t *)where = 1;
-	return NULL;
-}
-
 /* QEMU registers memory of its own: nobody serves that, and nobody else is hurt. */
 static void touch_elsewhere_is_left_alone(void **state)
 {
@@ -950,6 +1055,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed_rings),
+		cmocka_unit_test(chain_longer_than_allowed),
+		cmocka_unit_test(queues_started_half_set_up),
 		cmocka_unit_test(bad_indices),
 		cmocka_unit_test(bad_event_buffers),
 		cmocka_unit_test(not_negotiated),
@@ -960,6 +1067,7 @@ int main(void)
 		cmocka_unit_test(flood_starves_nobody),
 		cmocka_unit_test(large_request_takes_turns),
 		cmocka_unit_test(file_is_cut_under_the_ring),
+		cmocka_unit_test(file_is_cut_under_the_answer),
 		cmocka_unit_test(bad_messages),
 		cmocka_unit_test(stream_ends_inside_a_message),
 		cmocka_unit_test(message_may_dribble),

@@ -52,7 +52,7 @@ def boots(tap, kernel):
     vm.stop()
     tap.check(wait_ended(vm) is not None, "stop ends the VM")
     tap.check(until(h.pool_whole, 3), "the pool is whole afterwards", h.pool())
-    h.check_bill(tap, "first")
+    h.check_bill(tap, vm)
 
 
 def idle(tap, kernel):

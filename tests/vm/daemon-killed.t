@@ -45,7 +45,7 @@ def killed(tap, kernel):
               vm.resident(), vm.status())
     vm.stop()
     tap.check(wait_ended(vm) is not None and until(h.pool_whole, 3), "the pool is whole at the end", h.pool())
-    h.check_bill(tap, "vm", least=500)
+    h.check_bill(tap, vm, least=500)
 
 
 def without_a_daemon(tap, kernel):
@@ -69,7 +69,7 @@ def without_a_daemon(tap, kernel):
     stays.stop()
     wait_ended(stays)
     tap.check(until(h.pool_whole, 3), "the pool is whole at the end", h.pool())
-    h.check_bill(tap, "stays", least=500)
+    h.check_bill(tap, stays, least=500)
 
 
 main(*[(killed, kernel) for kernel in paths.KERNELS], (without_a_daemon, "6.12"))

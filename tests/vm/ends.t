@@ -35,13 +35,12 @@ def ends(tap, kernel):
 
     vm.spawn("hog", "hog fill:500 until:/never")
     until(lambda: vm.resident_mib() > 500, 30)
-    files = [vm.status()["boot-path"], vm.status()["window-path"]]
     os.kill(vm.qemu_pid(), signal.SIGKILL)
     took = wait_ended(vm)
     tap.check(took is not None and took < 3, f"kill -9 of QEMU ends the VM ({took} s)")
     tap.check(until(h.pool_whole, 3), "the pool is whole", h.pool())
-    tap.equal([f for f in files if os.path.exists(f)], [], "the VM's files are gone")
-    h.check_bill(tap, "ends", least=500)
+    tap.equal([f for f in vm.files if os.path.exists(f)], [], "the VM's files are gone")
+    h.check_bill(tap, vm, least=500)
     tap.check(h.ledger_rows("vm.ended_ms", "ends")[-1][0] is not None, "the ledger knows that the VM ended")
     vm.process.wait(10)
 
@@ -66,7 +65,7 @@ def driver(tap, kernel):
     vm.sh("hog fill:400 check", 60)
     tap.check(vm.status()["window-committed-blocks"] > 0, "loaded again, it grows again")
     vm.stop()
-    h.check_bill(tap, "driver")
+    h.check_bill(tap, vm)
 
 
 main(*[(test, kernel) for kernel in paths.KERNELS for test in (ends, driver)])

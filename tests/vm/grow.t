@@ -17,6 +17,7 @@ from lib.tap import main, until
 NEED_MIB = 1600
 NEAR_MIB = 128
 FALL_S = 2.0
+AT_ONCE_S = 0.5
 
 
 def killed_without(tap, kernel):
@@ -45,11 +46,11 @@ def grows(tap, kernel):
     tap.check(status["committed-blocks"] <= status["limit-blocks"], "committed is within the limit", status)
     tap.check(status["resident-blocks"] <= status["committed-blocks"], "and resident within committed", status)
 
+    freed_ns = time.monotonic_ns()	# rather too early: freeing takes the guest a moment
     vm.sh("touch /tmp/go; while ! [ -e /tmp/freed ]; do usleep 5000; done")
-    freed_ns = time.monotonic_ns()
     until(lambda: vm.resident_mib() <= before + NEAR_MIB, 8)
     time.sleep(0.1)
-    took = h.sampler.since(freed_ns, (before + NEAR_MIB) / 2, "grow")
+    took = h.sampler.since(freed_ns, (before + NEAR_MIB) / 2, vm.files)
     tap.say(f"back to {vm.resident_mib():.0f} MiB, after {took} s")
     tap.check(took is not None and took <= FALL_S,
               f"within {FALL_S} s of its end the VM is within {NEAR_MIB} MiB of where it began",
@@ -61,22 +62,28 @@ def grows(tap, kernel):
     vm.sh("hog zero:400 check", 60)
     tap.check(True, "memory that comes back reads as zeros")
     vm.stop()
-    h.check_bill(tap, "grow", least=1000)
+    h.check_bill(tap, vm, least=1000)
 
 
 def at_once(tap, kernel):
     """REPORT_NOW: no waiting for the guest's own rhythm."""
-    h = host(tap, pool="3G")
-    vm = h.vm("now", kernel=kernel, boot="1G", limit="2G")
-    vm.sh("hog fill:600 free", 60)
-    before = vm.resident_mib()
-    asked_ns = time.monotonic_ns()
-    h.command("report-now", "now")
-    until(lambda: vm.resident_mib() < 200, 5, 0.01)
+    h = host(tap, pool="2G")
+    vm = h.vm("now", kernel=kernel, boot="1G", limit="1536M")
+    low = vm.resident_mib() + NEAR_MIB
+    before, asked_ns = 0, 0
+    # Right after the end of a program, before the guest reports by itself.
+    for _ in range(5):
+        vm.sh("hog fill:600 free", 60)
+        before, asked_ns = vm.resident_mib(), time.monotonic_ns()
+        h.command("report-now", "now")
+        if before > 2 * low:
+            break
+    tap.check(before > 2 * low, f"a program left {before:.0f} MiB behind")
+    until(lambda: vm.resident_mib() < low, 5, 0.01)
     time.sleep(0.1)
-    took = h.sampler.since(asked_ns, 100, "now")
-    tap.check(took is not None and took < 1, f"report-now empties free boot memory at once ({took} s)",
-              f"{before:.0f} MiB before, {vm.resident_mib():.0f} MiB after")
+    took = h.sampler.since(asked_ns, low / 2, vm.files)
+    tap.check(took is not None and took < AT_ONCE_S, f"report-now takes them at once ({took} s)",
+              f"{before:.0f} MiB before, {vm.resident_mib():.0f} MiB after, {low:.0f} MiB wanted")
 
 
 def zeros(tap, kernel):
@@ -84,7 +91,8 @@ def zeros(tap, kernel):
     h = host(tap, pool="1G")
     vm = h.vm("zeros", kernel=kernel, limit="512M", driver=False)
     vm.sh("insmod /lib/modules/hostile.ko attack=zeros", 60)
-    lines = [line.split("hostile: ")[1] for line in vm.sh("dmesg | grep hostile:").splitlines()]
+    lines = [line.split("hostile: ")[1] for line in vm.sh("dmesg | grep hostile:").splitlines()
+             if "taint" not in line]
     tap.equal(lines, ["borrow 0, 0 words not zero", "filled, 0 words differ", "report 0, 0 words not zero",
                       "return and borrow 0, 0 words not zero", "zeros unharmed"],
               "a slot reads as zeros when new, after REPORT, and after RETURN and BORROW")

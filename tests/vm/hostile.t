@@ -67,7 +67,7 @@ def hostile(tap, kernel):
     tap.check("WRONG" not in good.wait("hog")[1], "with its contents as they were")
     good.stop()
     wait_ended(good)
-    h.check_bill(tap, "good")
+    h.check_bill(tap, good)
     tap.check(until(h.pool_whole, 3), "the pool is whole at the end", h.pool())
 
 

@@ -48,7 +48,7 @@ def used_up(tap, kernel):
     for vm in (first, second):
         vm.stop()
         wait_ended(vm)
-        h.check_bill(tap, vm.name, least=500)
+        h.check_bill(tap, vm, least=500)
     bills(tap, h)
 
 

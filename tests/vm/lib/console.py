@@ -12,13 +12,25 @@ TROUBLE = re.compile(
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+TRACE_LINES = 20	# a trace that belongs to a line comes this soon after it
+
+
 def trouble(path, expected=()):
     """Lines of the log that tell of trouble, less those that an expression of
-    expected finds."""
+    expected finds, and the trace that follows such a line."""
     try:
         with open(path, errors="replace") as file:
             text = ESCAPES.sub("", file.read())
     except OSError as error:
         return [f"no kernel log: {error}"]
-    bad = [line for line in text.splitlines() if TROUBLE.search(line)]
-    return [line for line in bad if not any(re.search(e, line) for e in expected)]
+    bad, excused = [], -1
+    for number, line in enumerate(text.splitlines()):
+        if not TROUBLE.search(line):
+            continue
+        if any(re.search(e, line) for e in expected):
+            excused = number + TRACE_LINES
+        elif "Call Trace" in line and number <= excused:
+            excused = -1
+        else:
+            bad.append(line)
+    return bad

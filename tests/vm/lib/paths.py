@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where the VM tests find what the build made."""
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -31,6 +32,7 @@ def guest(series, name):
     return path
 
 
+@functools.lru_cache
 def qemu():
     """The QEMU with the device, as the cache has it."""
     if "MEMLEASE_QEMU" in os.environ:

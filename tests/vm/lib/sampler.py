@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Counts the blocks behind VMs without asking the daemon: about 50 times a
 second it reads how much the file system has allocated to each file of the pool.
-The integral over time is what a bill must agree with."""
+The integral over time is what a bill must agree with. What is asked of it is
+asked for some files, or for all."""
 
 import os
 import threading
@@ -45,20 +46,20 @@ class Sampler:
             else:
                 points.append((now, blocks))
 
-    def files(self, contains=""):
-        return [path for path in list(self.samples) if contains in os.path.relpath(path, self.pool_dir)]
+    def files(self, only):
+        return [path for path in list(self.samples) if only is None or path in only]
 
-    def now(self, contains=""):
-        """Blocks behind the files whose path contains this, at the last sample."""
-        return sum(self.samples[path][-1][1] for path in self.files(contains))
+    def now(self, only=None):
+        """Blocks behind the files, at the last sample."""
+        return sum(self.samples[path][-1][1] for path in self.files(only))
 
-    def peak(self, contains=""):
-        return max((blocks for _, blocks in self.curve(contains)), default=0)
+    def peak(self, only=None):
+        return max((blocks for _, blocks in self.curve(only)), default=0)
 
-    def block_seconds(self, contains="", since_ns=0, until_ns=None):
+    def block_seconds(self, only=None, since_ns=0, until_ns=None):
         """The integral; between two samples the mean of both."""
         total = 0.0
-        for path in self.files(contains):
+        for path in self.files(only):
             points = list(self.samples[path])
             for (t0, b0), (t1, b1) in zip(points, points[1:]):
                 t0, t1 = max(t0, since_ns), min(t1, until_ns or t1)
@@ -66,10 +67,10 @@ class Sampler:
                     total += (b0 + b1) / 2 * (t1 - t0)
         return total / 1e9
 
-    def curve(self, contains=""):
+    def curve(self, only=None):
         """The sum over the files: [(monotonic ns, blocks)]."""
         changes = []
-        for path in self.files(contains):
+        for path in self.files(only):
             last = 0
             for at, blocks in list(self.samples[path]):
                 changes.append((at, blocks - last))
@@ -83,9 +84,9 @@ class Sampler:
                 curve.append((at, total))
         return curve
 
-    def since(self, at_ns, low, contains=""):
+    def since(self, at_ns, low, only=None):
         """Seconds from at_ns until the sum was first at or below low; None if never."""
-        for at, blocks in self.curve(contains):
+        for at, blocks in self.curve(only):
             if at >= at_ns and blocks <= low:
                 return (at - at_ns) / 1e9
         return None

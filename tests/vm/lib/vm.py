@@ -10,7 +10,7 @@ import time
 
 from . import paths
 from .console import trouble
-from .remote import Remote, RemoteError
+from .remote import Remote, RemoteError, size_of
 from .tap import until
 
 from .paths import Qmp
@@ -38,7 +38,7 @@ class Vm:
         self.port = os.path.join(host.dir, f"{name}.port")
         self.remote = Remote(self.port)
         self.process = None
-        self._paths = None
+        self.files = ()	# of the pool, while it lives
         self._checked = False
 
     def words(self):
@@ -65,6 +65,8 @@ class Vm:
 
     def wait_up(self, timeout_s=BOOT_LIMIT_S):
         self.remote.connect(self.alive, timeout_s)
+        status = self.status()
+        self.files = (status["boot-path"], status["window-path"])
 
     def wait_reboot(self, timeout_s=BOOT_LIMIT_S):
         self.remote.wait_ready(self.alive, timeout_s)
@@ -112,11 +114,8 @@ class Vm:
 
     def resident(self):
         """Blocks behind the VM now, counted by the file system."""
-        if not self._paths:
-            status = self.status()
-            self._paths = [status["boot-path"], status["window-path"]]
         total = 0
-        for path in self._paths:
+        for path in self.files:
             try:
                 total += os.stat(path).st_blocks * 512
             except OSError:
@@ -158,7 +157,7 @@ class Vm:
         """Report on the kernel's log, once."""
         if not self._checked:
             self._checked = True
-            bad = trouble(self.console, self.expected)
+            bad = trouble(self.console, self.expected) if size_of(self.console) else ["the log is empty"]
             tap.check(not bad, f"{self.name}: no trouble in the guest's kernel log", *bad[:20])
 
     def end(self, tap):

@@ -29,10 +29,9 @@
 #define ML_OOM_WAIT_MS		5000
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
 #define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
-#define ML_RESERVE_AT_BYTES	(16ULL << 20)	/* free memory under which the reserve is used */
+#define ML_SPARE_BYTES		(1ULL << 20)	/* what a memory block takes beside its page array */
 #define ML_RESERVE_PAUSE_MS	2000
-#define ML_KERNEL_SHORT_LOOKS	3	/* in a row, before kernel zones get a block */
-#define ML_MOVABLE_PLENTY_BYTES	(32ULL << 20)	/* out of memory though this much is movable: kernel zones lack it */
+#define ML_MOVABLE_PLENTY_BYTES	(32ULL << 20)	/* not short of movable memory */
 
 /* Give back what was granted of a block that cannot be used whole. */
 static void ml_grow_give_back(struct ml_device *ml, u32 i)
@@ -64,15 +63,32 @@ static void ml_grow_refused(struct ml_device *ml, u32 reason)
 	g->not_before = jiffies + msecs_to_jiffies(g->pause_ms);
 }
 
-static void ml_grow_use_reserve(struct ml_grow *g)
+/* Give one page of the reserve to the kernel, if there is one left. */
+static bool ml_grow_use_reserve(struct ml_grow *g)
 {
 	u32 i;
 
 	for (i = 0; i < ML_GROW_RESERVE; i++) {
-		if (g->reserve[i])
-			__free_pages(g->reserve[i], ML_RESERVE_ORDER);
+		if (!g->reserve[i])
+			continue;
+		__free_pages(g->reserve[i], ML_RESERVE_ORDER);
 		g->reserve[i] = NULL;
+		return true;
 	}
+	return false;
+}
+
+/* See to it that there is memory for the page array of one more block. */
+static int ml_grow_make_way(struct ml_device *ml)
+{
+	u64 need = ml->blocks.mb_bytes / PAGE_SIZE * sizeof(struct page) + ML_SPARE_BYTES;
+
+	if (ml->blocks.memmap_inside)
+		return 0;
+	while (ml_kernel_free_bytes() < need)
+		if (!ml_grow_use_reserve(&ml->grow))
+			return -ENOMEM;
+	return 0;
 }
 
 /* Have the reserve (again), if that is easy. */
@@ -82,7 +98,8 @@ static void ml_grow_keep_reserve(struct ml_device *ml)
 	u32 i;
 
 	if (ml->blocks.memmap_inside) {
-		ml_grow_use_reserve(g);
+		while (ml_grow_use_reserve(g))
+			;
 		return;
 	}
 	if (time_before(jiffies, g->next_reserve))
@@ -103,9 +120,9 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 	int rc;
 
 	mutex_lock(&b->hotplug);
-	if (ml_free_bytes() < ML_RESERVE_AT_BYTES)
-		ml_grow_use_reserve(g);
-	rc = ml_blocks_add(ml, i);
+	rc = ml_grow_make_way(ml);
+	if (!rc)
+		rc = ml_blocks_add(ml, i);
 	mutex_unlock(&b->hotplug);
 	if (rc) {
 		dev_warn_ratelimited(&ml->vdev->dev,
@@ -183,23 +200,14 @@ static u32 ml_grow_room(struct ml_device *ml, bool urgent)
 		       ml->blocks.slots_per_mb, ml_blocks_in(ml, ML_VACANT), urgent);
 }
 
-/* Kernel allocations cannot use movable memory; see to it that they have some. */
-static bool ml_grow_kernel_short(struct ml_device *ml, const struct ml_marks *marks, bool urgent)
+/*
+ * Kernel allocations cannot use movable memory. If that is all that is left, it
+ * is high time for a block of the other kind.
+ */
+static bool ml_grow_kernel_short(const struct ml_marks *marks, bool urgent)
 {
-	struct ml_grow *g = &ml->grow;
-
-	u64 available = ml_kernel_available_bytes();
-
-	if (urgent)
-		return ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES;
-	if (!ml_blocks_in(ml, ML_ONLINE) || available >= marks->kernel) {
-		g->kernel_short = 0;
-		return false;
-	}
-	/* For a moment all zones may be short. If only these are, it is in earnest. */
-	if (available < marks->kernel / 2 && ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES)
-		return true;
-	return ++g->kernel_short >= ML_KERNEL_SHORT_LOOKS;
+	return ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES &&
+	       (urgent || ml_kernel_available_bytes() < marks->kernel);
 }
 
 /* One look, and what follows from it. Returns how many blocks Linux has got. */
@@ -215,7 +223,6 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 		.step = ML_GROW_STEP,
 		.urgent = urgent,
 	};
-	bool kernel;
 
 	g->rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
 			  div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC));
@@ -229,11 +236,8 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 	need.room = ml_grow_room(ml, urgent);
 	if (!need.room)
 		return 0;
-	kernel = ml_grow_kernel_short(ml, &marks, urgent);
-	if (kernel) {
-		g->kernel_short = 0;
+	if (ml_grow_kernel_short(&marks, urgent))
 		return ml_grow_by(ml, 1, true);
-	}
 	return ml_grow_by(ml, ml_grow_want(&need, &marks), false);
 }
 
@@ -377,7 +381,8 @@ void ml_grow_exit(struct ml_device *ml)
 	ml_shrinker_free(g->shrinker);
 	if (g->wq)
 		destroy_workqueue(g->wq);
-	ml_grow_use_reserve(g);
+	while (ml_grow_use_reserve(g))
+		;
 	ml_request_free(g->borrow);
 	ml_request_free(g->give_back);
 }

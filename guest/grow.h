@@ -41,7 +41,6 @@ struct ml_grow {
 	u64 rate;			/* bytes per second */
 	u32 pause_ms;			/* after a refusal, doubles */
 	unsigned long not_before;	/* jiffies; no asking until then, unless urgent */
-	u32 kernel_short;		/* looks in a row at which kernel zones were short */
 	unsigned long last_add;		/* jiffies */
 
 	/* last resort */

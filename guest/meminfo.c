@@ -32,25 +32,49 @@ u64 ml_cache_bytes(void)
 	return (u64)global_node_page_state(NR_FILE_PAGES) << PAGE_SHIFT;
 }
 
-u64 ml_kernel_available_bytes(void)
+/* The next zone of kernel memory in use; from the first on if after is NULL. */
+static struct zone *ml_next_kernel_zone(struct zone *after)
 {
-	u64 pages = 0;
+	bool found = !after;
 	int nid, z;
 
 	for_each_online_node(nid) {
 		for (z = 0; z < MAX_NR_ZONES; z++) {
 			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-			unsigned long have, keep;
 
-			if (!populated_zone(zone) || z == ZONE_MOVABLE || zone_is_zone_device(zone))
-				continue;
-			have = zone_page_state(zone, NR_FREE_PAGES) +
-			       zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
-			       zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
-			keep = low_wmark_pages(zone);
-			pages += have > keep ? have - keep : 0;
+			if (found && populated_zone(zone) && z != ZONE_MOVABLE &&
+			    !zone_is_zone_device(zone))
+				return zone;
+			if (zone == after)
+				found = true;
 		}
 	}
+	return NULL;
+}
+
+u64 ml_kernel_available_bytes(void)
+{
+	struct zone *zone = NULL;
+	u64 pages = 0;
+
+	while ((zone = ml_next_kernel_zone(zone))) {
+		unsigned long keep = low_wmark_pages(zone);
+		unsigned long have = zone_page_state(zone, NR_FREE_PAGES) +
+				     zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
+				     zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
+
+		pages += have > keep ? have - keep : 0;
+	}
+	return pages << PAGE_SHIFT;
+}
+
+u64 ml_kernel_free_bytes(void)
+{
+	struct zone *zone = NULL;
+	u64 pages = 0;
+
+	while ((zone = ml_next_kernel_zone(zone)))
+		pages += zone_page_state(zone, NR_FREE_PAGES);
 	return pages << PAGE_SHIFT;
 }
 

@@ -15,6 +15,7 @@ u64 ml_cache_bytes(void);
 
 /* Zones that kernel allocations can use, and those that only movable ones can. */
 u64 ml_kernel_available_bytes(void);
+u64 ml_kernel_free_bytes(void);		/* also what is kept for emergencies */
 u64 ml_movable_free_bytes(void);
 
 #endif /* MEMLEASE_MEMINFO_H */

@@ -20,7 +20,9 @@ static u64 ml_div(u64 a, u64 b) { return a / b; }
 #define ML_LOW_SHARE		8	/* of all memory */
 #define ML_RESERVE_MIN_BYTES	(32 * ML_MIB)
 #define ML_RESERVE_MAX_BYTES	(256 * ML_MIB)
+#define ML_KERNEL_MIN_BYTES	(16 * ML_MIB)
 #define ML_KERNEL_MAX_BYTES	(64 * ML_MIB)
+#define ML_KERNEL_SHARE		64	/* of all memory */
 #define ML_AHEAD_MS		200	/* grow for what this long will take */
 #define ML_LOOK_MIN_MS		4
 #define ML_LOOK_MAX_MS		500
@@ -138,7 +140,9 @@ struct ml_marks ml_marks_of(u64 total_bytes, u64 low_bytes, u64 mb_bytes)
 	/* Half a mark more, so that a guest at the mark does not grow at each look. */
 	marks.high = marks.low + marks.low / 2;
 	marks.reserve = ml_clamp(marks.low / 4, ML_RESERVE_MIN_BYTES, ML_RESERVE_MAX_BYTES);
-	marks.kernel = ml_min(marks.low / 8, ML_KERNEL_MAX_BYTES);
+	/* Whatever the user's mark: page arrays and page tables come from there. */
+	marks.kernel = ml_clamp(total_bytes / ML_KERNEL_SHARE, ML_KERNEL_MIN_BYTES,
+				ML_KERNEL_MAX_BYTES);
 	/* Memory blocks may be small against the mark: then less will do. */
 	marks.high = ml_min(marks.high, marks.low + 4 * mb_bytes);
 	return marks;

@@ -74,6 +74,18 @@ static int check(const struct query *q)
 	return CLI_USAGE;
 }
 
+/* A ledger that cannot be written misses the newest usage; the bill must not look complete. */
+static void warn_if_behind(struct qmp *c)
+{
+	auto_json json_t *pool = NULL;
+
+	if (qmp_call(c, "query-pool", NULL, CLI_CALL_TIMEOUT_MS, &pool))
+		return;
+	if (json_is_true(json_object_get(pool, "ledger-behind")))
+		cli_error("bill: the ledger cannot be written (%s), so the newest usage is missing here; it is kept, and posted when the ledger can be written again",
+			  cli_text(pool, "ledger-error"));
+}
+
 static int query(const char *socket, const struct query *q)
 {
 	auto_qmp struct qmp *c = cli_connect(socket);
@@ -82,7 +94,10 @@ static int query(const char *socket, const struct query *q)
 	if (!c)
 		return CLI_FAILED;
 	bill = cli_call_timeout(c, "query-bill", query_args(q), CLI_BILL_TIMEOUT_MS);
-	return bill ? print(q, bill) : CLI_FAILED;
+	if (!bill)
+		return CLI_FAILED;
+	warn_if_behind(c);
+	return print(q, bill);
 }
 
 int verb_bill(int argc, char **argv)

@@ -183,6 +183,10 @@ def bills(tap):
                   "acme,web1,u,standard,2026-11-21T00:00:00.000Z,2026-11-21T01:00:00.000Z,3600000,"
                   "18432000000000000000,3686400000000000,0,9,8,1,5,60.010000,EUR", "CSV is exact")
         tap.equal(json.loads(fake.run("bill", "--json").out), bill, "JSON is the daemon's")
+        fake.answers["query-pool"] = {"ledger-behind": True, "ledger-error": "disk full"}
+        tap.says(fake.run("bill"), 0, ["disk full", "newest usage is missing"], "a ledger that is behind is told")
+        fake.answers["query-pool"] = {"ledger-behind": False}
+        tap.equal(fake.run("bill").err, "", "and one that is not, is not")
         bill.update({"by": "tenant", "lines": [{k: v for k, v in line.items() if k not in ("vm", "uuid", "plan")}]})
         result = fake.run("bill", "--by", "tenant")
         tap.check("PLAN" not in result.out and "acme" in result.out, "by tenant: no columns for VM and plan", result)

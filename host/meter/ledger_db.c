@@ -146,7 +146,7 @@ int ledger_db_open(struct ledger_db **out, const char *path, char *why, size_t w
 	if (sqlite3_open_v2(path, &db->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK)
-		ret = fail(db, path, why, why_size);
+		ret = fail(db, "cannot open", why, why_size);
 	else
 		ret = settle(db, path, why, why_size);
 	if (ret < 0) {

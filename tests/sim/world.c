@@ -69,6 +69,11 @@ static struct sim_seen *seen_of(const char *uuid)
 	return &world->seen[world->seen_count++];
 }
 
+ml_u128 sim_seen_resident(const char *uuid)
+{
+	return seen_of(uuid)->resident_ns;
+}
+
 static void observe_record(int dirfd, const char *name, uint64_t ns)
 {
 	static uint64_t buffer[4096];

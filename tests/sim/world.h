@@ -84,6 +84,8 @@ extern const struct ml_clock sim_clock;
 /* Let time pass, the observer looking on; nothing else moves meanwhile. */
 void sim_pass(uint64_t ns);
 void sim_jump_wall(int64_t ms);
+/* Block-nanoseconds that the observer saw of a VM. */
+ml_u128 sim_seen_resident(const char *uuid);
 
 /* The fake backend, over world->regions. */
 struct backend *sim_backend(void);

@@ -133,6 +133,8 @@ static int fake_map(struct backend_region *region, uint64_t slot, uint32_t block
 {
 	struct sim_region *r = region->priv;
 
+	if (world->sabotage == SIM_SHARE && world->moves > 50)
+		block = 0;
 	check_owner(r, slot, block);
 	if (!r->behind[slot]) {
 		if (sim_present() >= SIM_POOL_BLOCKS)
@@ -149,6 +151,8 @@ static int fake_unmap(struct backend_region *region, uint64_t first, uint64_t co
 	struct sim_region *r = region->priv;
 
 	SIM_MUST(first + count <= r->blocks, "unmap outside of region %s", r->name);
+	if (world->sabotage == SIM_KEEP && world->moves > 50)
+		count--;
 	memset(&r->behind[first], 0, count * sizeof(r->behind[0]));
 	memset(&r->content[first], 0, count * sizeof(r->content[0]));
 	world->moves++;

@@ -2,12 +2,13 @@
 /*
  * memlease-sim: hosts, guests, QEMUs, clocks and crashes from one seed.
  *
- *   memlease-sim [--seed N] [--seeds COUNT] [--steps M]
+ *   memlease-sim [--seed N] [--seeds COUNT] [--steps M] [--sabotage keep|share]
  *
  * The parent is the machine. Each life of the daemon is a child that dies for
  * good between any two writes of what survives it; the next one must find its way.
  * Between two lives time passes and QEMUs may end. On failure the seed is printed;
- * the same seed makes the same run.
+ * the same seed makes the same run. --sabotage has the memory keep a block that it
+ * was to give back, or the lender hand one out twice, to show that it is noticed.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -105,12 +106,15 @@ static int one_life(void)
 	return -EIO;
 }
 
+static enum sim_sabotage sabotage;
+
 static int make_world(uint64_t seed, uint64_t steps)
 {
 	memset(world, 0, sizeof(*world));
 	world->seed = seed;
 	world->random = seed * 0x2545f4914f6cdd1dULL + 1;
 	world->steps = steps;
+	world->sabotage = sabotage;
 	world->boot_ns = 100 * S_NS + sim_random(S_NS);
 	world->wall_ms = 1750000000000LL + (int64_t)sim_random(100000000);
 	snprintf(world->crashed_at, sizeof(world->crashed_at), "none");
@@ -143,11 +147,10 @@ static int run_seed(uint64_t seed, uint64_t steps)
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	if (ret < 0)
-		fprintf(stderr, "seed %llu failed; run it again: memlease-sim --seed %llu --steps %llu (files: %s)\n",
+		fprintf(stderr, "seed %llu failed; run it again: memlease-sim --seed %llu --steps %llu\n",
 			(unsigned long long)seed, (unsigned long long)seed,
-			(unsigned long long)steps, world->dir);
-	else
-		nftw(world->dir, rm_one, 16, FTW_DEPTH | FTW_PHYS);
+			(unsigned long long)steps);
+	nftw(world->dir, rm_one, 16, FTW_DEPTH | FTW_PHYS);
 	return ret;
 }
 
@@ -157,6 +160,7 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "seeds", required_argument, NULL, 'c' },
 		{ "steps", required_argument, NULL, 'm' },
+		{ "sabotage", required_argument, NULL, 'x' },
 		{ 0 },
 	};
 	uint64_t seed = 1, seeds = 1, steps = 1000, moves = 0, crashes = 0, waits = 0, vms = 0;
@@ -171,6 +175,8 @@ int main(int argc, char **argv)
 			seeds = value;
 		else if (opt == 'm')
 			steps = value;
+		else if (opt == 'x')
+			sabotage = strcmp(optarg, "keep") == 0 ? SIM_KEEP : SIM_SHARE;
 		else
 			return 2;
 	}

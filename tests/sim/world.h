@@ -41,6 +41,8 @@ struct sim_seen {
 	ml_u128 resident_ns, committed_ns, guarantee_ns;
 };
 
+enum sim_sabotage { SIM_HONEST, SIM_KEEP, SIM_SHARE };
+
 struct world {
 	uint64_t seed, random;
 	uint64_t boot_ns;
@@ -52,6 +54,7 @@ struct world {
 	uint64_t next_name;
 	uint64_t served, waited;
 	bool final;
+	enum sim_sabotage sabotage;
 	char crashed_at[64];
 	char dir[64];
 	char state[80];

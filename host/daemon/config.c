@@ -70,7 +70,7 @@ static const char help_text[] =
 "  --sandbox MODE       on, log (let pass what it would forbid, and audit it) or off\n"
 "  --keep               supervise: restart the daemon when it dies, and keep its\n"
 "                       descriptors meanwhile (systemd does both by itself)\n"
-"  --mount-only         mount the pool's tmpfs, and exit\n"
+"  --mount-only         mount the pool's tmpfs, unless --pool-dir is given, and exit\n"
 "  --version, --help\n"
 "\n"
 "Restarting it leaves VMs running. docs/operating.md says more.\n";
@@ -280,8 +280,6 @@ static bool fill_in(struct config *config)
 	config->own_pool = !config->pool_dir[0];
 	if (config->own_pool && !join(config->pool_dir, config->run_dir, "pool"))
 		return false;
-	if (config->mount_only && !config->own_pool)
-		return bad("--mount-only and --pool-dir '%s' exclude each other", config->pool_dir);
 	return config->ledger[0] || default_ledger(config);
 }
 

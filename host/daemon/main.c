@@ -288,11 +288,11 @@ static void take_down(struct daemon *d)
 
 static int mount_only(const struct config *config)
 {
-	int ret = places_make(config);
+	int ret = config->own_pool ? places_make(config) : 0;
 
 	if (!ret)
 		ret = places_check_memory(config);
-	return ret ? ret : places_mount_pool(config);
+	return ret || !config->own_pool ? ret : places_mount_pool(config);
 }
 
 int main(int argc, char **argv)

@@ -50,16 +50,16 @@ REFUSED = (
 
 def refusals(tap):
     h = host(tap, pool="2G")
-    with h.qmp() as qmp:
-        vm = qmp("vm-create", name="refused", tenant="acme", plan="standard", boot=BOOT_MIB * MIB,
-                 limit=(BOOT_MIB + WINDOW_MIB) * MIB)
-    for what, says, change in REFUSED:
+    for number, (what, says, change) in enumerate(REFUSED):
+        with h.qmp() as qmp:	# a VM each: the daemon forgets one whose QEMU has ended
+            vm = qmp("vm-create", name=f"refused-{number}", tenant="acme", plan="standard",
+                     boot=BOOT_MIB * MIB, limit=(BOOT_MIB + WINDOW_MIB) * MIB)
         try:
             got = subprocess.run(line(vm, **change), capture_output=True, text=True, timeout=20, check=False,
                                  stdin=subprocess.DEVNULL)
             tap.check(got.returncode == 1 and says in got.stderr, f"QEMU refuses {what}, and names '{says}'",
                       got.returncode, got.stderr)
-            tap.say(*got.stderr.splitlines()[-1:])
+            tap.say(*[text.split(": memlease: ")[-1] for text in got.stderr.splitlines()[-1:]])
         except subprocess.TimeoutExpired:
             tap.check(False, f"QEMU refuses {what}")
     tap.equal(h.pool()["waiting-touches"], 0, "the daemon is none the worse")

@@ -19,7 +19,7 @@
 
 #include "memlease_abi.h"
 
-#define BREAK_WAIT_MS 3000
+#define BREAK_WAIT_MS 1500
 #define ANSWER_WAIT_MS 5000
 #define FLOOD_REQUESTS 20000
 #define FLOOD_BATCH 64
@@ -289,7 +289,7 @@ static void attack_flood(struct hostile *h)
 	u32 sent, refused = 0;
 
 	for (sent = 0; sent < FLOOD_REQUESTS; sent += FLOOD_BATCH) {
-		set_extent(h, 0, MEMLEASE_REGION_WINDOW, 0, 512);
+		set_extent(h, 0, MEMLEASE_REGION_WINDOW, 0, h->window_blocks);
 		prepare(h, sent & FLOOD_BATCH ? MEMLEASE_REQ_RETURN : MEMLEASE_REQ_BORROW, 1);
 		for (int i = 0; i < FLOOD_BATCH; i++)
 			offer(h, 0);

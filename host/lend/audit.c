@@ -84,12 +84,13 @@ static void scan_next(struct lend_vm *vm)
 
 static void set_foreign(struct lend_vm *vm, uint64_t want, uint64_t now_ns)
 {
-	if (want == vm->foreign && want == vm->foreign_taken)
-		return;
-	meter_advance(&vm->rec->meter, now_ns);
-	move_foreign(vm, want);
+	if (want != vm->foreign_taken)
+		move_foreign(vm, want);
 	vm->foreign = want;
-	vm_meter(vm, now_ns, NULL);
+	if (meter_now(&vm->rec->meter)->counts.resident != vm_resident(vm))
+		vm_meter(vm, now_ns, NULL);
+	else
+		vm_account(vm);
 }
 
 static void tell(struct lend_vm *vm, int64_t difference)

@@ -148,7 +148,8 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	switch (slots_state(s, slot)) {
 	case SLOT_RESIDENT:
 		/* A second touch on its way when the first was served, or QEMU emptied its file. */
-		move_again(vm, region, slot);
+		if (vm->foreign || vm_fs_blocks(vm) != vm_resident(vm))
+			move_again(vm, region, slot);
 		return 0;
 	case SLOT_COMMITTED:
 		break;

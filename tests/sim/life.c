@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../../host/base/step.h"
@@ -333,11 +334,24 @@ static void step_time(void)
 		lender_tick(lender);
 }
 
+/* No file can grow past a byte; what is mapped already can be written. */
+static void set_disk(bool full)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	setrlimit(RLIMIT_FSIZE, &limit);
+}
+
 static void one_step(void)
 {
 	struct lend_vm *vm = some_vm();
 	uint64_t what = sim_random(1000);
 
+	if (sim_chance(2))
+		world->disk_full = !world->disk_full;
+	set_disk(world->disk_full && what >= 25 && vm);
 	if (what < 25 || !vm)
 		step_create();
 	else if (what < 32)
@@ -470,6 +484,7 @@ static void finish(void)
 	struct lend_vm *vm;
 
 	world->final = true;
+	set_disk(false);
 	while ((vm = lend_vm_next(lender, NULL))) {
 		free_qemu(qemu_of(vm));
 		lend_vm_end(vm, "the run is over");
@@ -495,6 +510,7 @@ void sim_life(void)
 	int ret;
 
 	ml_step_hook = die_here;
+	signal(SIGXFSZ, SIG_IGN);
 	ret = lender_open_on(&lender, &config, &hooks, sim_backend(), LENDER_LEDGER_INLINE);
 	SIM_MUST(ret == 0, "the lender does not open: %s", strerror(-ret));
 	check_world();

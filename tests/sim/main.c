@@ -69,6 +69,7 @@ static void between_lives(void)
 	static const uint64_t most_ns[] = { 1, 1000000, 2 * S_NS, 100 * S_NS, 10000 * S_NS };
 	int i = (int)sim_random(SIM_QEMUS);
 
+	sim_check_mapped();
 	sim_pass(sim_random(most_ns[sim_random(5)]));
 	if (world->qemu[i] && world->qemu_used[i] && sim_chance(15))
 		kill_qemu(i);

@@ -118,3 +118,30 @@ void sim_jump_wall(int64_t ms)
 {
 	world->wall_ms += ms;
 }
+
+void sim_check_mapped(void)
+{
+	uint64_t words[SIM_POOL_BLOCKS];
+	char path[128];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/blocks", world->state);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;		/* it died before it made one */
+	n = pread(fd, words, sizeof(words), 4096);
+	close(fd);
+	SIM_MUST(n == (ssize_t)sizeof(words), "block table: %zd bytes", n);
+	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
+		const struct sim_region *r = &world->regions[i];
+
+		for (uint64_t s = 0; r->name[0] && s < r->blocks; s++) {
+			uint32_t b = r->behind[s];
+
+			if (b && b != SIM_FOREIGN && block_unpack(words[b - 1]).state != BLOCK_LENT)
+				sim_fail("block %u is free and mapped at %s slot %llu", b - 1,
+					 r->name, (unsigned long long)s);
+		}
+	}
+}

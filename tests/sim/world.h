@@ -54,6 +54,7 @@ struct world {
 	uint64_t next_name;
 	uint64_t served, waited;
 	bool final;
+	bool disk_full;			/* the ledger cannot be written */
 	enum sim_sabotage sabotage;
 	char crashed_at[64];
 	char dir[64];
@@ -98,6 +99,8 @@ struct sim_region *sim_region_of(struct lend_vm *vm, enum memlease_region region
 uint64_t sim_resident(const char *uuid);
 uint64_t sim_present(void);
 bool sim_any_foreign(void);
+/* Right after a crash: no block that is behind a slot is free by the table's file. */
+void sim_check_mapped(void);
 
 /* One life of the daemon: returns when the run is through; dies in between. */
 void sim_life(void);

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * lend/ over time: usage in the ledger, the end of VMs, the daemon's death and
+ * return, files filled behind its back.
+ */
+#include "lend_rig.h"
+
+static void usage_reaches_the_ledger(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
+	enum memlease_reason why;
+	char path[256];
+
+	borrow(vm, 0, 4, &why);
+	lend_touch(vm, WINDOW, 0);
+	pass_ms(f, 1000);
+	lend_touch(vm, WINDOW, 1);
+	pass_ms(f, 1500);
+	report(vm, WINDOW, 0, 1);
+	/* Over the end of the hour: two rows. */
+	pass_ms(f, 2500 * 1000);
+	settle_ledger(f);
+	snprintf(path, sizeof(path), "%s", lend_region_path(vm, WINDOW));
+	assert_int_equal(access(path, F_OK), 0);
+	lend_vm_end(vm, "test");
+	settle_ledger(f);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"),
+			 1 * S_NS + 2 * 1500000000ULL + 2500 * S_NS);
+	assert_int_equal(ledger_sum(f, "committed_block_ns", "a"), 6 * 2502500000000ULL);
+	assert_int_equal(ledger_sum(f, "guarantee_block_ns", "a"), 3 * 2502500000000ULL);
+	assert_int_equal(ledger_sum(f, "1", "a"), 2);
+	assert_int_equal(ledger_sum(f, "touches", "a"), 2);
+	assert_int_equal(ledger_sum(f, "until_ms - start_ms", "a"), 2502500);
+	assert_int_equal(ledger_sum(f, "start_ms % 3600000 = 0", "a"), 1);
+	assert_int_equal(ledger_sum(f, "ended_ms", "a") / 2, START_MS + 2502500);
+	/* Its record is gone with the last row. */
+	assert_null(f->l->ended);
+	assert_int_equal(pool_status(f).lent_blocks, 0);
+}
+
+static void reopen(struct fixture *f)
+{
+	lender_close(f->l);
+	pass_ms(f, 10000);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+}
+
+static void a_new_daemon_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
+	uint64_t hva[2] = { 0x7f0000000000, 0x7f8000000000 }, got[2], gpa;
+	enum memlease_reason why;
+	struct lender *second;
+	char text[256];
+
+	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	lend_vm_set_layout(vm, hva, 0x100000000);
+	borrow(vm, 0, 5, &why);
+	lend_touch(vm, WINDOW, 4);
+	lend_touch(vm, BOOT, 1);
+	lend_set_target(vm, 6, 5000, text, sizeof(text));
+	lend_vm_stat(vm, MEMLEASE_STAT_FREE_BYTES, 77);
+	assert_int_equal(lender_open(&second, &f->config, &f->hooks), -EBUSY);
+	reopen(f);
+	lender_validate(f->l);
+	vm = lend_vm_find(f->l, "a");
+	assert_non_null(vm);
+	assert_int_equal(status(vm).state, VM_DETACHED);
+	assert_int_equal(status(vm).pid, getpid());
+	assert_int_equal(status(vm).committed_blocks, 7);
+	assert_int_equal(status(vm).resident_blocks, 2);
+	assert_int_equal(status(vm).target_blocks, 4);
+	assert_int_equal(status(vm).guest_stat[MEMLEASE_STAT_FREE_BYTES], 77);
+	assert_int_equal(status(vm).resident_block_ns, 20 * S_NS);
+	assert_true(lend_vm_layout(vm, got, &gpa));
+	assert_memory_equal(got, hva, sizeof(hva));
+	assert_int_equal(gpa, 0x100000000);
+	assert_true(lend_resident(vm, WINDOW, 4));
+	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	assert_int_equal(status(vm).state, VM_RUNNING);
+	lend_vm_detach(vm);
+	assert_int_equal(status(vm).state, VM_DETACHED);
+	lend_vm_end(vm, "test");
+	settle_ledger(f);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 20 * S_NS);
+}
+
+static void qemu_that_ended_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (;;)
+			pause();
+	}
+	assert_int_equal(lend_vm_attach(vm, pid), 0);
+	lend_touch(vm, BOOT, 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	reopen(f);
+	assert_null(lend_vm_find(f->l, "a"));
+	assert_int_equal(f->seen.events[LEND_EV_VM_ENDED], 1);
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
+	settle_ledger(f);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 10 * S_NS);
+	lender_validate(f->l);
+}
+
+static void pool_size_between_daemons(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 8, 10, 0);
+
+	for (uint64_t s = 0; s < 8; s++)
+		lend_touch(vm, BOOT, s);
+	lender_close(f->l);
+	f->config.pool_blocks = 4;
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EBUSY);
+	f->config.pool_blocks = POOL_BLOCKS * 100;
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -ENOSPC);
+	f->config.pool_blocks = 10;
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_int_equal(pool_status(f).free_blocks, 2);
+	lender_validate(f->l);
+}
+
+static void qemu_fills_its_files(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
+	enum memlease_reason why;
+	int fd = open(lend_region_path(vm, WINDOW), O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	borrow(vm, 0, 2, &why);
+	lend_touch(vm, WINDOW, 0);
+	/* Slot 1 is borrowed, 4 and 5 are not. */
+	assert_int_equal(pwrite(fd, "x", 1, (off_t)MEMLEASE_BLOCK_BYTES), 1);
+	assert_int_equal(fallocate(fd, 0, 4 * (off_t)MEMLEASE_BLOCK_BYTES,
+				   2 * (off_t)MEMLEASE_BLOCK_BYTES), 0);
+	lender_tick(f->l);
+	lender_validate(f->l);
+	assert_int_equal(f->seen.events[LEND_EV_MISMATCH], 1);
+	assert_true(lend_resident(vm, WINDOW, 1));
+	assert_int_equal(status(vm).resident_blocks, 4);
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS - 4);
+	pass_ms(f, 2000);
+	assert_int_equal(status(vm).resident_block_ns, 8 * S_NS);
+	/* A reported slot is really emptied, whoever filled it. */
+	report(vm, WINDOW, 0, 2);
+	lender_tick(f->l);
+	assert_int_equal(status(vm).resident_blocks, 2);
+	/* It empties them again. */
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				   8 * (off_t)MEMLEASE_BLOCK_BYTES), 0);
+	lender_tick(f->l);
+	assert_int_equal(status(vm).resident_blocks, 0);
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
+	lender_validate(f->l);
+	close(fd);
+}
+
+static void ledger_that_cannot_be_written(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
+	sqlite3 *db;
+
+	lend_touch(vm, BOOT, 0);
+	settle_ledger(f);
+	assert_int_equal(sqlite3_open(f->scratch.ledger, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	pass_ms(f, 5000 * 1000);
+	settle_ledger(f);
+	assert_int_equal(f->seen.events[LEND_EV_LEDGER_BEHIND], 1);
+	assert_true(pool_status(f).ledger_behind);
+	lend_vm_end(vm, "test");
+	settle_ledger(f);
+	assert_non_null(f->l->ended);		/* its usage is kept */
+	sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+	sqlite3_close(db);
+	settle_ledger(f);
+	lender_tick(f->l);
+	assert_int_equal(f->seen.events[LEND_EV_LEDGER_OK], 1);
+	assert_null(f->l->ended);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 5000 * S_NS);
+}
+
+static void ended_usage_outlives_the_daemon(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
+	sqlite3 *db;
+
+	lend_touch(vm, BOOT, 0);
+	pass_ms(f, 3000);
+	assert_int_equal(sqlite3_open(f->scratch.ledger, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	lend_vm_end(vm, "test");
+	settle_ledger(f);
+	lender_close(f->l);
+	sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+	sqlite3_close(db);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	/* The name is free at once, also while the old VM waits for the ledger. */
+	make_vm(f, "a", 1, 2, 0);
+	settle_ledger(f);
+	lender_tick(f->l);
+	assert_null(f->l->ended);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 3 * S_NS);
+	lender_validate(f->l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(usage_reaches_the_ledger),
+		T(a_new_daemon_goes_on),
+		T(qemu_that_ended_meanwhile),
+		T(pool_size_between_daemons),
+		T(qemu_fills_its_files),
+		T(ledger_that_cannot_be_written),
+		T(ended_usage_outlives_the_daemon),
+	};
+
+	ml_log_set_level(ML_LOG_ERR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../../proto/memlease_abi.h"
@@ -20,6 +21,7 @@
 #include "../ctl/version.h"
 
 #define DAY_S 86400
+#define SOCKET_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path)
 
 enum {
 	OPT_POOL = 256, OPT_POOL_DIR, OPT_STATE_DIR, OPT_RUN_DIR, OPT_LEDGER, OPT_PLANS, OPT_PERIOD,
@@ -275,6 +277,9 @@ static bool fill_in(struct config *config)
 		else if (!join(config->run_dir, runtime, "memlease"))
 			return false;
 	}
+	if (strlen(config->run_dir) + strlen("/control.sock") >= SOCKET_PATH_BYTES)
+		return bad("--run-dir '%.60s...' is too long for the paths of sockets; give a shorter one",
+			   config->run_dir);
 	if (!config->state_dir[0] && !join(config->state_dir, config->run_dir, "state"))
 		return false;
 	config->own_pool = !config->pool_dir[0];

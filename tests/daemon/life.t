@@ -34,8 +34,9 @@ def options(tap):
             ("must be one of: error warn info debug", ["--pool", "64M", "--log-level", "loud"]),
             ("must be one of: on log off", ["--pool", "64M", "--sandbox", "maybe"]),
             ("'more' is no option", ["--pool", "64M", "more"]), ("--help", ["--pool", "64M", "--frobnicate"]),
-            ("is empty", ["--pool", "64M", "--pool-dir", ""])):
-        code, said = outcome(*arguments, *run_dir)
+            ("is empty", ["--pool", "64M", "--pool-dir", ""]),
+            ("too long", ["--pool", "64M", "--run-dir", "/tmp/" + "x" * 100])):
+        code, said = outcome(*run_dir, *arguments)
         tap.check(code == 2 and words in said, f"{' '.join(arguments)}: {words}", code, said)
 
 
@@ -53,7 +54,6 @@ def cannot_start(tap):
     with open(daemon.dir + "/plans.json", "w") as file:
         file.write('{"currency": "EUR", "plans": {"a": {"resident": 1}}}')
     ends("plans.json", "plans that are wrong", "--plans", daemon.dir + "/plans.json")
-    ends("at most 107 bytes", "a socket path that is too long", "--run-dir", daemon.dir + "/" + "x" * 100)
     with open(daemon.dir + "/file", "w"):
         pass
     ends("cannot make the directory", "a run directory that is a file", "--run-dir", daemon.dir + "/file")

@@ -107,7 +107,7 @@ class Daemon:
                 self.process.kill()
                 self.process.wait()
         while os.path.ismount(self.pool_dir):
-            subprocess.run(["umount", self.pool_dir], check=True)
+            subprocess.run(["umount", "--lazy", self.pool_dir], check=True)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -154,6 +154,10 @@ class Tap:
         return self.check(False, what, f"got {got!r}")
 
 
+def _stuck(*_):
+    raise TimeoutError("this test file took too long")
+
+
 def root_or_skip():
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root, to mount the pool")
@@ -168,6 +172,7 @@ def run(*tests):
     root_or_skip()
     tap = Tap()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGALRM, _stuck)
     signal.alarm(int(os.environ.get("MEMLEASE_TEST_LIMIT_S", "120")))
     for test in tests:
         if not all(word in test.__name__ for word in sys.argv[1:]):

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Touches of a process that stands in for QEMU and never connects again: served by the
+daemon, by the next one that got the userfaultfd from the keeper, and, where nothing was
+borrowed, answered with the end of that process."""
+
+import os
+import platform
+import select
+import signal
+import subprocess
+import sys
+import time
+
+LIB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib")
+sys.path.insert(0, LIB)
+
+from daemon import MIB, Daemon, run, until
+
+if platform.machine() != "x86_64":
+    print("1..0 # SKIP knows userfaultfd's number on x86-64 only")
+    sys.exit(0)
+
+
+class Toucher:
+    def __init__(self, qmp, name="vm"):
+        vm = qmp("vm-create", name=name, tenant="t", plan="standard", boot=64 * MIB, limit=256 * MIB)
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(LIB, "toucher.py"), vm["vhost-socket"], vm["boot-path"], vm["window-path"]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        assert self.process.stdout.readline() == "ready\n"
+        until(lambda: qmp("query-vm", name=name)["state"] == "running")
+
+    def begin(self, region, slot):
+        self.process.stdin.write(f"{region} {slot}\n")
+
+    def done(self, timeout_s=10):
+        readable, _, _ = select.select([self.process.stdout], [], [], timeout_s)
+        return bool(readable) and self.process.stdout.readline() == "done\n"
+
+    def touch(self, region, slot):
+        self.begin(region, slot)
+        return self.done()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def kill_daemon(daemon):
+    """kill -9 under --keep; returns when it is dead, not when the next one is up."""
+    pid = daemon.child()
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def served(tap):
+    daemon = Daemon("--keep")
+    with daemon.qmp() as qmp:
+        toucher = Toucher(qmp)
+        tap.check(toucher.touch("boot", 3), "a touch is served")
+        vm = qmp("query-vm", name="vm")
+        tap.equal((vm["resident-blocks"], vm["touches"], vm["pid"]), (1, 1, toucher.process.pid), "and counted")
+        tap.equal(qmp("query-pool")["lent-blocks"], 1, "by the pool too")
+    time.sleep(1.1)
+    pid = kill_daemon(daemon)
+    began = time.monotonic()
+    toucher.begin("boot", 5)
+    tap.check(toucher.done(), f"a touch while no daemon runs is served by the next one "
+              f"({(time.monotonic() - began) * 1000:.0f} ms)")
+    tap.check(until(lambda: daemon.child() not in (None, pid) and daemon.answers()), "which is another process")
+    with daemon.qmp() as qmp:
+        vm = qmp("query-vm", name="vm")
+        tap.equal((vm["state"], vm["resident-blocks"], vm["pid"]), ("detached", 2, toucher.process.pid),
+                  "QEMU did not connect again, its blocks are counted")
+    for slot in range(6, 9):
+        kill_daemon(daemon)
+        tap.check(toucher.touch("boot", slot), f"and once more, slot {slot}")
+    tap.check(until(daemon.answers), "the daemon is there")
+    with daemon.qmp() as qmp:
+        before = qmp("query-vm", name="vm")["resident-blocks"]
+        tap.equal(before, 5, "five slots were touched")
+        toucher.end()
+        tap.check(qmp.wait_event("VM_ENDED", 5), "the end of the process ends the VM")
+        pool = qmp("query-pool")
+        tap.equal((pool["lent-blocks"], pool["vms"]), (0, 0), "all blocks came back")
+        bill = qmp("query-bill", name="vm")
+        tap.check(int(bill["total"]["resident-block-ns"]) > 0, "and are on the bill", bill)
+
+
+def dropped(tap):
+    """A VM that ended leaves nothing in the keeper."""
+    daemon = Daemon("--keep", "--overbook", "none")
+    held = lambda: sum("userfaultfd" in os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}")
+                       for fd in os.listdir(f"/proc/{daemon.process.pid}/fd"))
+    with daemon.qmp() as qmp:
+        touchers = [Toucher(qmp, f"vm{i}") for i in range(3)]
+        tap.check(until(lambda: held() == 3), "the keeper keeps one userfaultfd per VM", held())
+        touchers[0].end()
+        tap.check(until(lambda: held() == 2), "and drops that of a VM that ended", held())
+    # One that ends while no daemon is there is found by the next.
+    kill_daemon(daemon)
+    touchers[1].end()
+    tap.check(until(lambda: held() == 1), "also when it ended without a daemon", held())
+    until(daemon.answers)
+    tap.check(touchers[2].touch("boot", 0), "the third is served as ever")
+    touchers[2].end()
+
+
+def not_borrowed(tap, *arguments):
+    daemon = Daemon(*arguments, start=False)
+    os.chmod(daemon.dir, 0o777)
+    daemon.start()
+    with daemon.qmp() as qmp:
+        bad, good = Toucher(qmp, "bad"), Toucher(qmp, "good")
+        bad.begin("window", 1)
+        event = qmp.wait_event("VM_STOPPED", 5)
+        tap.check(event and event["data"]["name"] == "bad", "a touch of what was not borrowed: VM_STOPPED", event)
+        tap.equal(bad.process.wait(10), -signal.SIGKILL, "the process is killed")
+        tap.check(qmp.wait_event("VM_ENDED", 5, lambda data: data["name"] == "bad"), "its VM ends")
+        tap.check(good.touch("boot", 1), "another one is served as before")
+        good.end()
+        tap.check(qmp.wait_event("VM_ENDED", 5), "VM_ENDED")
+        tap.equal(qmp("query-pool")["lent-blocks"], 0, "the pool is whole")
+
+
+def not_borrowed_as_root(tap):
+    not_borrowed(tap)
+
+
+def not_borrowed_of_another_user(tap):
+    """The daemon is not root, the process is: the one capability that was kept does it."""
+    not_borrowed(tap, "--user", "nobody")
+
+
+def killed_by_word(tap):
+    daemon = Daemon()
+    with daemon.qmp() as qmp:
+        toucher = Toucher(qmp)
+        tap.refuses("GenericError", "vm-kill", qmp, "vm-delete", name="vm")
+        qmp("vm-kill", name="vm")
+        tap.equal(toucher.process.wait(10), -signal.SIGKILL, "vm-kill")
+        event = qmp.wait_event("VM_ENDED", 5)
+        tap.check(event and event["data"]["reason"], "VM_ENDED says why", event)
+        tap.refuses("DeviceNotFound", "'vm'", qmp, "vm-kill", name="vm")
+
+
+run(served, dropped, not_borrowed_as_root, not_borrowed_of_another_user, killed_by_word)

@@ -30,7 +30,6 @@ static void fill(struct record *r, const struct vm_spec *spec, const char *uuid,
 	r->magic = RECORD_MAGIC;
 	r->version = RECORD_VERSION;
 	snprintf(r->uuid, sizeof(r->uuid), "%s", uuid);
-	ml_boot_id(r->boot_id);
 	r->spec = *spec;
 	r->window_blocks = spec->limit_blocks - spec->boot_blocks;
 	r->bytes = record_bytes(spec->boot_blocks, r->window_blocks);
@@ -43,8 +42,9 @@ static void fill(struct record *r, const struct vm_spec *spec, const char *uuid,
 		r->slots[i] = (uint32_t)SLOT_COMMITTED << 30;
 }
 
-int record_create(int state_fd, const struct vm_spec *spec, const char *uuid, uint32_t id,
-		  uint64_t serial, uint64_t now_ns, int64_t wall_ms, struct ml_map *map)
+int record_create(int state_fd, const struct vm_spec *spec, const char *uuid,
+		  const char *boot_id, uint32_t id, uint64_t serial, uint64_t now_ns,
+		  int64_t wall_ms, struct ml_map *map)
 {
 	size_t bytes = record_bytes(spec->boot_blocks, spec->limit_blocks - spec->boot_blocks);
 	char temp[64], name[64];
@@ -58,6 +58,7 @@ int record_create(int state_fd, const struct vm_spec *spec, const char *uuid, ui
 		return ret;
 	r = record_of(map);
 	fill(r, spec, uuid, now_ns, wall_ms);
+	snprintf(r->boot_id, sizeof(r->boot_id), "%s", boot_id);
 	r->id = id;
 	r->serial = serial;
 	ml_step("record");

@@ -61,10 +61,11 @@ struct record {
 
 /*
  * Make the record of a new VM: nothing resident, boot memory committed, the meter
- * running from now. uuid and serial are given.
+ * running from now.
  */
-int record_create(int state_fd, const struct vm_spec *spec, const char *uuid, uint32_t id,
-		  uint64_t serial, uint64_t now_ns, int64_t wall_ms, struct ml_map *map);
+int record_create(int state_fd, const struct vm_spec *spec, const char *uuid,
+		  const char *boot_id, uint32_t id, uint64_t serial, uint64_t now_ns,
+		  int64_t wall_ms, struct ml_map *map);
 /* -EUCLEAN: not ours, of another version, or damaged. */
 int record_open(int state_fd, const char *file, struct ml_map *map);
 int record_delete(int state_fd, const struct record *rec);

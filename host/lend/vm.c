@@ -335,8 +335,8 @@ int lend_vm_create(struct lender *l, const struct vm_spec *spec, struct lend_vm 
 		return ret;
 	ret = ml_uuid_make(uuid);
 	if (ret == 0)
-		ret = record_create(l->state_fd, spec, uuid, id, l->next_serial, lend_now(l),
-				    ml_wall_ms(l->config.clock), &map);
+		ret = record_create(l->state_fd, spec, uuid, l->boot_id, id, l->next_serial,
+				    lend_now(l), ml_wall_ms(l->config.clock), &map);
 	if (ret < 0) {
 		snprintf(why, why_size, "cannot make the VM's record in %s: %s", l->state_dir,
 			 strerror(-ret));

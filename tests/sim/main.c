@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -164,6 +165,7 @@ int main(int argc, char **argv)
 		{ "sabotage", required_argument, NULL, 'x' },
 		{ 0 },
 	};
+	const struct rlimit no_core = { 0, 0 };
 	uint64_t seed = 1, seeds = 1, steps = 1000, moves = 0, crashes = 0, waits = 0, vms = 0;
 	int opt;
 
@@ -181,6 +183,7 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
+	setrlimit(RLIMIT_CORE, &no_core);
 	ml_log_set_level(ML_LOG_ERR);
 	world = mmap(NULL, sizeof(*world), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (world == MAP_FAILED) {

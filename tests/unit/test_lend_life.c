@@ -111,6 +111,60 @@ static void qemu_that_ended_meanwhile(void **state)
 	lender_validate(f->l);
 }
 
+static void overwrite(const char *dir, const char *name, off_t at, const char *text)
+{
+	char path[192];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), at), strlen(text));
+	close(fd);
+}
+
+/* A state directory on a disk: the files are there after a reboot, the VMs are not. */
+static void a_reboot_of_the_machine(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
+	char record[64];
+
+	lend_touch(vm, BOOT, 0);
+	pass_ms(f, 7000);
+	snprintf(record, sizeof(record), "%s.vm", status(vm).uuid);
+	lender_close(f->l);
+	overwrite(f->scratch.state, record, offsetof(struct record, boot_id), "another boot");
+	overwrite(f->scratch.state, "blocks", 16, "another boot");
+	f->boot_ns = 5 * S_NS;
+	f->wall_ms += 100000;
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_null(lend_vm_find(f->l, "a"));
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
+	settle_ledger(f);
+	lender_tick(f->l);
+	assert_null(f->l->ended);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 7 * S_NS);
+	assert_int_equal(ledger_sum(f, "ended_ms", "a"), START_MS + 7000);
+}
+
+static void damaged_records_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
+	char record[64];
+
+	snprintf(record, sizeof(record), "%s.vm", status(vm).uuid);
+	lender_close(f->l);
+	overwrite(f->scratch.state, record, 0, "garbage");
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EUCLEAN);
+	overwrite(f->scratch.state, "blocks", 0, "garbage");
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EUCLEAN);
+	/* Nothing was thrown away; elsewhere a daemon can start. */
+	f->config.state_dir = f->scratch.dir;
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+}
+
 static void pool_size_between_daemons(void **state)
 {
 	struct fixture *f = *state;
@@ -223,6 +277,8 @@ int main(void)
 		T(usage_reaches_the_ledger),
 		T(a_new_daemon_goes_on),
 		T(qemu_that_ended_meanwhile),
+		T(a_reboot_of_the_machine),
+		T(damaged_records_are_refused),
 		T(pool_size_between_daemons),
 		T(qemu_fills_its_files),
 		T(ledger_that_cannot_be_written),

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "../../host/pool/pool.h"
@@ -108,7 +109,9 @@ static void an_illegal_move_ends_the_process(void **state)
 
 	if (pid == 0) {
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
+		const struct rlimit no_core = { 0, 0 };
 
+		setrlimit(RLIMIT_CORE, &no_core);
 		sigaction(SIGABRT, &dfl, NULL);
 		table_move(&f->pool.table, 0, table_raw(&f->pool.table, 0), BLOCK_ZEROING, 0, 0, 0);
 		_exit(0);

@@ -145,4 +145,55 @@ def killed_by_word(tap):
         tap.refuses("DeviceNotFound", "'vm'", qmp, "vm-kill", name="vm")
 
 
-run(served, dropped, not_borrowed_as_root, not_borrowed_of_another_user, killed_by_word)
+HUGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
+
+def number_of(name):
+    with open(HUGE_PAGES + name) as file:
+        return int(file.read())
+
+
+def want_huge_pages(count):
+    with open(HUGE_PAGES + "nr_hugepages", "w") as file:
+        file.write(str(count))
+    return number_of("nr_hugepages")
+
+
+def on_hugetlbfs(tap):
+    """The other file system that a pool may be on; with huge pages set aside meanwhile."""
+    blocks = 16
+    had = number_of("nr_hugepages") if os.path.exists(HUGE_PAGES) else None
+    if had is None or had + blocks > want_huge_pages(had + blocks):
+        if had is not None:
+            want_huge_pages(had)
+        tap.skip("a pool on hugetlbfs", f"the host has no {blocks} huge pages to spare")
+        return
+    daemon = Daemon("--keep", "--overbook", "none", pool="32M", start=False)
+    pool = daemon.dir + "/huge"
+    os.mkdir(pool)
+    subprocess.run(["mount", "-t", "hugetlbfs", "-o", f"pagesize=2M,mode=0700,size={blocks * 2}M", "none", pool],
+                   check=True)
+    try:
+        daemon.arguments += ["--pool-dir", pool]
+        daemon.start()
+        with daemon.qmp() as qmp:
+            tap.equal(qmp("query-pool")["backend"], "file: hugetlbfs", "the pool is on hugetlbfs")
+            toucher = Toucher(qmp)
+            tap.check(toucher.touch("boot", 0) and toucher.touch("boot", 31), "touches are served")
+        kill_daemon(daemon)
+        tap.check(toucher.touch("boot", 9), "and by the next daemon")
+        until(daemon.answers)
+        with daemon.qmp() as qmp:
+            pool_status = qmp("query-pool")
+            tap.equal((pool_status["lent-blocks"], pool_status["fs-resident-blocks"]), (3, 3),
+                      "the file system counts the same")
+            toucher.end()
+            qmp.wait_event("VM_ENDED", 5)
+            tap.equal(qmp("query-pool")["fs-resident-blocks"], 0, "all came back")
+    finally:
+        daemon.stop()
+        subprocess.run(["umount", "--lazy", pool], check=True)
+        want_huge_pages(had)
+
+
+run(served, dropped, on_hugetlbfs, not_borrowed_as_root, not_borrowed_of_another_user, killed_by_word)

@@ -14,7 +14,7 @@ if ! command -v systemd-analyze >/dev/null; then
 fi
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-sed "s|/usr/local/bin/memleased|$PWD/build/memleased|" "$unit" >"$dir/memleased.service"
+sed "s|@bindir@|$PWD/build|" "$unit" >"$dir/memleased.service"
 
 n=0
 result()

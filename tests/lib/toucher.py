@@ -42,7 +42,7 @@ def map_file(path):
     length = os.fstat(fd).st_size
     space = check(libc.mmap(None, length + BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0), "reserve")
     at = (space + BLOCK - 1) // BLOCK * BLOCK
-    check(libc.mmap(at, length, PROT_RW, MAP_SHARED | MAP_FIXED, fd, 0), path)
+    check(libc.mmap(at, length, PROT_RW, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0), path)
     os.close(fd)
     return at, length
 

@@ -274,20 +274,21 @@ int ml_blocks_add(struct ml_device *ml, u32 i)
 	ml_blocks_set(ml, i, ML_ADDED);
 	WRITE_ONCE(b->adding, i);
 	rc = ml_block_add_memory(ml, i);
-	if (rc) {
-		WRITE_ONCE(b->adding, b->count);
-		ml_blocks_set(ml, i, ML_COMMITTED);
-		return rc;
+	if (!rc) {
+		rc = ml_block_online(ml, i);
+		if (rc) {
+			b->online_failures++;
+			dev_warn_once(&ml->vdev->dev,
+				      "memory at %#llx was added but could not be onlined (error %d): it is removed again; see docs/guest.md\n",
+				      ml_block_addr(b, i), rc);
+		}
+		if (rc && remove_memory(ml_block_addr(b, i), b->mb_bytes))
+			rc = 0;	/* it stays, and somebody may online it by hand */
 	}
-	rc = ml_block_online(ml, i);
 	WRITE_ONCE(b->adding, b->count);
-	if (rc) {
-		b->online_failures++;
-		dev_warn_once(&ml->vdev->dev,
-			      "memory block at %#llx was added but stays offline (error %d): write online_movable to its state in /sys/devices/system/memory, or see docs/guest.md\n",
-			      ml_block_addr(b, i), rc);
-	}
-	return 0;
+	if (rc)
+		ml_blocks_set(ml, i, ML_COMMITTED);
+	return rc;
 }
 
 int ml_blocks_remove(struct ml_device *ml, u32 i)

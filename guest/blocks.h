@@ -97,8 +97,8 @@ u32 ml_blocks_take(struct ml_device *ml, bool kernel, u32 *picked, u32 n);
 
 /*
  * Give a COMMITTED block to Linux. Under hotplug, with access to memory
- * reserves. Leaves it ONLINE, or ADDED if it could not be onlined (logged once,
- * and counted; returns 0), or COMMITTED with -errno.
+ * reserves. Leaves it ONLINE, or COMMITTED with -errno. One that cannot be
+ * onlined is removed again; logged once, and counted.
  */
 int ml_blocks_add(struct ml_device *ml, u32 i);
 

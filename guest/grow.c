@@ -29,7 +29,7 @@
 #define ML_OOM_WAIT_MS		5000
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
 #define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
-#define ML_SPARE_BYTES		(1ULL << 20)	/* what a memory block takes beside its page array */
+#define ML_SPARE_BYTES		(256ULL << 10)	/* what a memory block takes beside its page array */
 #define ML_RESERVE_PAUSE_MS	2000
 #define ML_MOVABLE_PLENTY_BYTES	(32ULL << 20)	/* not short of movable memory */
 
@@ -53,14 +53,19 @@ static void ml_grow_give_back(struct ml_device *ml, u32 i)
 	ml_blocks_set(ml, i, ML_VACANT);
 }
 
+static void ml_grow_pause(struct ml_grow *g)
+{
+	g->pause_ms = ml_backoff_ms(g->pause_ms, ML_PAUSE_FIRST_MS, ML_PAUSE_MAX_MS);
+	g->not_before = jiffies + msecs_to_jiffies(g->pause_ms);
+}
+
 static void ml_grow_refused(struct ml_device *ml, u32 reason)
 {
 	struct ml_grow *g = &ml->grow;
 
 	atomic64_inc(&g->refusals);
 	WRITE_ONCE(g->last_reason, reason);
-	g->pause_ms = ml_backoff_ms(g->pause_ms, ML_PAUSE_FIRST_MS, ML_PAUSE_MAX_MS);
-	g->not_before = jiffies + msecs_to_jiffies(g->pause_ms);
+	ml_grow_pause(g);
 }
 
 /* Give one page of the reserve to the kernel, if there is one left. */
@@ -85,10 +90,11 @@ static int ml_grow_make_way(struct ml_device *ml)
 
 	if (ml->blocks.memmap_inside)
 		return 0;
-	while (ml_kernel_free_bytes() < need)
+	/* The kernel warns if it has to make do with small pages. */
+	while (ml_kernel_free_bytes() < need || !ml_kernel_has_page(ML_RESERVE_ORDER))
 		if (!ml_grow_use_reserve(&ml->grow))
-			return -ENOMEM;
-	return 0;
+			break;
+	return ml_kernel_free_bytes() < need ? -ENOMEM : 0;
 }
 
 /* Have the reserve (again), if that is easy. */
@@ -128,13 +134,17 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 		dev_warn_ratelimited(&ml->vdev->dev,
 				     "adding memory block %u failed (error %d), giving it back\n",
 				     i, rc);
-		ml->last_error = rc;
+		WRITE_ONCE(ml->last_error, rc);
 		ml_grow_give_back(ml, i);
+		ml_grow_pause(g);
 		return rc;
 	}
 	g->last_add = jiffies;
 	g->added_since_look += b->mb_bytes;
 	atomic64_add(b->mb_bytes, &g->added_bytes);
+	/* Past the target, if the host let us: come back to it when that is possible. */
+	if (ml_host_now(ml).target_blocks != MEMLEASE_NO_TARGET)
+		ml_shrink_kick(ml);
 	/* Who ran out of memory goes on with the first block. */
 	wake_up_all(&g->wait);
 	return 0;

@@ -16,7 +16,7 @@
 #include "pure.h"
 
 #define ML_GROW_STEP	16	/* most memory blocks of one BORROW */
-#define ML_GROW_RESERVE	2	/* pages of one block each, see grow.c */
+#define ML_GROW_RESERVE	3	/* pages of one block each, see grow.c */
 
 struct ml_device;
 struct ml_request;

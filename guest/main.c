@@ -89,9 +89,13 @@ static void ml_broke(struct ml_device *ml, const struct ml_host *host)
 	}
 	ml->restart_pause_ms = ml_backoff_ms(ml->restart_pause_ms, ML_RESTART_FIRST_MS,
 					     ML_RESTART_MAX_MS);
+	if (READ_ONCE(ml->removing))
+		return;
 	dev_info(&ml->vdev->dev, "nothing is borrowed: resetting it in %u ms\n",
 		 ml->restart_pause_ms);
-	queue_delayed_work(ml->wq, &ml->restart_work, msecs_to_jiffies(ml->restart_pause_ms));
+	/* Not while the machine goes to sleep, which does the same. */
+	queue_delayed_work(system_freezable_wq, &ml->restart_work,
+			   msecs_to_jiffies(ml->restart_pause_ms));
 }
 
 static void ml_config_look(struct ml_device *ml)
@@ -113,7 +117,10 @@ static void ml_config_look(struct ml_device *ml)
 
 static void ml_config_work(struct work_struct *work)
 {
-	ml_config_look(container_of(work, struct ml_device, config_work));
+	struct ml_device *ml = container_of(work, struct ml_device, config_work);
+
+	if (!READ_ONCE(ml->stopped))
+		ml_config_look(ml);
 }
 
 static void ml_config_changed(struct virtio_device *vdev)
@@ -141,6 +148,7 @@ static int ml_start(struct ml_device *ml)
 	}
 	virtio_device_ready(ml->vdev);
 	WRITE_ONCE(ml->broken, false);
+	WRITE_ONCE(ml->stopped, false);
 	ml_queue_start(&ml->queue, vqs[MEMLEASE_VQ_REQUEST]);
 	rc = ml_events_start(ml, vqs[MEMLEASE_VQ_EVENT]);
 	if (rc)
@@ -154,6 +162,7 @@ static int ml_start(struct ml_device *ml)
 /* Stop all parts but those that wait in a thread of their own; no answer comes any more. */
 static void ml_stop_parts(struct ml_device *ml)
 {
+	WRITE_ONCE(ml->stopped, true);
 	ml_queue_stop(&ml->queue);
 	ml_events_stop(ml);
 	ml_grow_stop(ml);
@@ -198,7 +207,7 @@ static void ml_restart_work(struct work_struct *work)
 	struct ml_device *ml = container_of(to_delayed_work(work), struct ml_device, restart_work);
 	int rc;
 
-	if (ml_blocks_held(ml))
+	if (ml_blocks_held(ml) || READ_ONCE(ml->removing) || READ_ONCE(ml->stopped))
 		return;
 	/* What the bus does around sleep is what it takes to negotiate anew. */
 	rc = virtio_device_freeze(ml->vdev);
@@ -370,6 +379,7 @@ static int ml_probe(struct virtio_device *vdev)
 	INIT_WORK(&ml->config_work, ml_config_work);
 	INIT_DELAYED_WORK(&ml->restart_work, ml_restart_work);
 	ml_queue_init(&ml->queue, vdev);
+	ml->stopped = true;
 	vdev->priv = ml;
 
 	rc = -ENOMEM;
@@ -386,13 +396,20 @@ static int ml_probe(struct virtio_device *vdev)
 	rc = register_pm_notifier(&ml->pm_notifier);
 	if (rc)
 		goto out_stop;
+	rc = ml_shutdown_init(ml);
+	if (rc)
+		goto out_pm;
 	dev_info(&vdev->dev, "window of %llu MiB at %#llx: %u memory blocks of %llu MiB; reporting %s\n",
 		 fixed.layout.window_bytes >> 20, fixed.layout.window_addr, ml->blocks.count,
 		 ml->blocks.mb_bytes >> 20, ml->report.registered ? "on" : "off");
 	return 0;
 
+out_pm:
+	unregister_pm_notifier(&ml->pm_notifier);
 out_stop:
+	WRITE_ONCE(ml->removing, true);
 	ml_stop(ml);
+	cancel_delayed_work_sync(&ml->restart_work);
 out_parts:
 	ml_remove_parts(ml);
 out_wq:
@@ -434,7 +451,9 @@ static void ml_remove(struct virtio_device *vdev)
 		virtio_reset_device(vdev);
 		return;
 	}
+	ml_shutdown_exit(ml);
 	unregister_pm_notifier(&ml->pm_notifier);
+	WRITE_ONCE(ml->removing, true);
 	cancel_delayed_work_sync(&ml->restart_work);
 	ml_grow_hold(ml);
 	held = READ_ONCE(ml->broken) ? ml_blocks_held(ml) :
@@ -444,6 +463,7 @@ static void ml_remove(struct virtio_device *vdev)
 		return;
 	}
 	ml_stop(ml);
+	cancel_delayed_work_sync(&ml->restart_work);
 	ml_remove_parts(ml);
 	destroy_workqueue(ml->wq);
 	vdev->priv = NULL;

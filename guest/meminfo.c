@@ -8,6 +8,7 @@
 #include <linux/nodemask.h>
 #include <linux/vmstat.h>
 
+#include "compat/compat.h"
 #include "meminfo.h"
 
 u64 ml_total_bytes(void)
@@ -76,6 +77,18 @@ u64 ml_kernel_free_bytes(void)
 	while ((zone = ml_next_kernel_zone(zone)))
 		pages += zone_page_state(zone, NR_FREE_PAGES);
 	return pages << PAGE_SHIFT;
+}
+
+bool ml_kernel_has_page(unsigned int order)
+{
+	struct zone *zone = NULL;
+	unsigned int i;
+
+	while ((zone = ml_next_kernel_zone(zone)))
+		for (i = order; i <= ML_MAX_PAGE_ORDER; i++)
+			if (READ_ONCE(zone->free_area[i].nr_free))
+				return true;
+	return false;
 }
 
 u64 ml_movable_free_bytes(void)

@@ -17,5 +17,7 @@ u64 ml_cache_bytes(void);
 u64 ml_kernel_available_bytes(void);
 u64 ml_kernel_free_bytes(void);		/* also what is kept for emergencies */
 u64 ml_movable_free_bytes(void);
+/* Is there a free page of this order, or larger, in a kernel zone? */
+bool ml_kernel_has_page(unsigned int order);
 
 #endif /* MEMLEASE_MEMINFO_H */

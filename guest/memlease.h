@@ -19,6 +19,7 @@
 #include "watch.h"
 #include "shrink.h"
 #include "report.h"
+#include "shutdown.h"
 #include "stats.h"
 #include "events.h"
 
@@ -34,6 +35,7 @@ struct ml_device {
 	struct ml_report report;
 	struct ml_stats stats;
 	struct ml_events events;
+	struct ml_shutdown shutdown;
 
 	/* What the config space said last; host_lock guards it. */
 	struct ml_host host;
@@ -47,6 +49,8 @@ struct ml_device {
 	u64 low_mark_bytes;		/* the user's, or 0 */
 	bool pm_hold;			/* the machine is about to sleep: borrow nothing */
 	bool broken;			/* the device is; reset mends it */
+	bool stopped;			/* no queues: do not look at the device */
+	bool removing;			/* the driver goes: do not restart the device */
 	int last_error;			/* of the last request that failed, -errno */
 };
 

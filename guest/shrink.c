@@ -22,6 +22,7 @@
 #define ML_PAUSE_MAX_MS		60000
 #define ML_PAUSE_URGENT_MAX_MS	5000
 #define ML_ALARM_SIGNAL		SIGUSR1
+#define ML_RANK_NEVER		(~0ULL)
 
 static const char * const ml_target_state_names[] = {
 	[MEMLEASE_TARGET_NONE] = "none",
@@ -111,50 +112,44 @@ static bool ml_shrink_enough(struct ml_device *ml)
 	return ml_blocks_held(ml) <= ml->shrink.goal;
 }
 
-/* The rank of a block: less goes first. ~0 for one that is not ours to take. */
+/* The rank of a block: less goes first. */
 static u64 ml_shrink_rank(struct ml_device *ml, u32 i)
 {
 	struct ml_block *block = &ml->blocks.block[i];
 	bool pinned;
-	u64 rank;
+	u64 used;
 
 	switch (READ_ONCE(block->state)) {
 	case ML_RETURNING:
-		return READ_ONCE(block->stuck) ? 0 : ~0ULL;
+		return READ_ONCE(block->stuck) ? 0 : ML_RANK_NEVER;
 	case ML_ADDED:
 		return 0;
 	case ML_ONLINE:
-		rank = 1 + ml_blocks_used_bytes(ml, i, &pinned);
+		used = ml_blocks_used_bytes(ml, i, &pinned);
 		/* Kernel memory does not move, and the kernel complains of each attempt. */
 		if (block->kernel && pinned)
-			return ~0ULL;
-		return block->retired ? 1 : rank;
+			return ML_RANK_NEVER;
+		return block->retired ? 1 : 1 + used;
 	}
-	return ~0ULL;
+	return ML_RANK_NEVER;
 }
 
 /* The next block to try in this round, or the number of blocks. */
 static u32 ml_shrink_pick(struct ml_device *ml)
 {
-	u64 best_rank = ~0ULL;
+	u64 best_rank = ML_RANK_NEVER;
 	u32 i, best = ml->blocks.count;
 
 	for (i = 0; i < ml->blocks.count; i++) {
-		u64 rank;
-
-		if (ml->shrink.skip[i])
-			continue;
-		rank = ml_shrink_rank(ml, i);
-		if (rank < best_rank) {
-			best_rank = rank;
+		if (ml->shrink.rank[i] < best_rank) {
+			best_rank = ml->shrink.rank[i];
 			best = i;
 		}
-		cond_resched();
 	}
 	return best;
 }
 
-static int ml_shrink_return(struct ml_device *ml, u32 i)
+static void ml_shrink_return(struct ml_device *ml, u32 i)
 {
 	struct ml_span span = ml_blocks_span(ml, i, ml->blocks.block[i].held);
 	int rc;
@@ -168,15 +163,14 @@ static int ml_shrink_return(struct ml_device *ml, u32 i)
 	WRITE_ONCE(ml->blocks.block[i].stuck, rc != 0);
 	if (rc) {
 		ml_failed(ml, "RETURN", rc);
-		return rc;
+		return;
 	}
 	ml_blocks_hold(ml, i, 0);
 	ml_blocks_set(ml, i, ML_VACANT);
-	return 0;
 }
 
 /* Empty one block and return it. */
-static int ml_shrink_one(struct ml_device *ml, u32 i)
+static void ml_shrink_one(struct ml_device *ml, u32 i)
 {
 	struct ml_blocks *b = &ml->blocks;
 	struct ml_shrink *s = &ml->shrink;
@@ -200,7 +194,8 @@ static int ml_shrink_one(struct ml_device *ml, u32 i)
 		rc = -EAGAIN;
 	}
 	mutex_unlock(&b->hotplug);
-	return rc ? rc : ml_shrink_return(ml, i);
+	if (!rc)
+		ml_shrink_return(ml, i);
 }
 
 /* Try each block once, the emptiest first, as far as it is needed and can be borne. */
@@ -209,7 +204,10 @@ static void ml_shrink_round(struct ml_device *ml)
 	struct ml_shrink *s = &ml->shrink;
 	u32 i, count = ml->blocks.count;
 
-	memset(s->skip, 0, count * sizeof(*s->skip));
+	for (i = 0; i < count; i++) {
+		s->rank[i] = ml_shrink_rank(ml, i);
+		cond_resched();
+	}
 	while (!ml_shrink_enough(ml) && !ml_shrink_changed(ml)) {
 		struct ml_marks marks = ml_marks_of(ml_total_bytes(),
 						    READ_ONCE(ml->low_mark_bytes),
@@ -220,8 +218,8 @@ static void ml_shrink_round(struct ml_device *ml)
 		i = ml_shrink_pick(ml);
 		if (i >= count)
 			break;
-		if (ml_shrink_one(ml, i))
-			s->skip[i] = true;
+		s->rank[i] = ML_RANK_NEVER;
+		ml_shrink_one(ml, i);
 	}
 }
 
@@ -306,9 +304,9 @@ int ml_shrink_init(struct ml_device *ml)
 	INIT_DELAYED_WORK(&s->alarm, ml_shrink_alarm);
 	s->held = true;
 	s->goal = MEMLEASE_NO_TARGET;
-	s->skip = kvcalloc(max(ml->blocks.count, 1U), sizeof(*s->skip), GFP_KERNEL);
+	s->rank = kvcalloc(max(ml->blocks.count, 1U), sizeof(*s->rank), GFP_KERNEL);
 	s->give_back = ml_request_alloc();
-	if (!s->skip || !s->give_back)
+	if (!s->rank || !s->give_back)
 		goto fail;
 	task = kthread_run(ml_shrink_thread, ml, "memlease_shrink");
 	if (IS_ERR(task))
@@ -316,7 +314,7 @@ int ml_shrink_init(struct ml_device *ml)
 	s->task = task;
 	return 0;
 fail:
-	kvfree(s->skip);
+	kvfree(s->rank);
 	ml_request_free(s->give_back);
 	return -ENOMEM;
 }
@@ -330,6 +328,6 @@ void ml_shrink_exit(struct ml_device *ml)
 	kthread_stop(task);
 	s->task = NULL;
 	cancel_delayed_work_sync(&s->alarm);
-	kvfree(s->skip);
+	kvfree(s->rank);
 	ml_request_free(s->give_back);
 }

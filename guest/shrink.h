@@ -24,7 +24,7 @@ struct ml_shrink {
 	bool kick;			/* look at the target again */
 	bool held;			/* device gone, broken or asleep */
 	bool everything;		/* the driver goes: return all */
-	bool *skip;			/* per memory block: tried in this round, to no avail */
+	u64 *rank;			/* per memory block, in this round */
 
 	/* the target that is being worked on */
 	u32 seq;

@@ -184,7 +184,14 @@ static struct attribute *ml_sysfs_attrs[] = {
 	NULL,
 };
 
+/* In a kernel that dumps another there is nothing to show. */
+static umode_t ml_sysfs_visible(struct kobject *kobj, struct attribute *attr, int n)
+{
+	return ml_of(kobj_to_dev(kobj)) ? attr->mode : 0;
+}
+
 static const struct attribute_group ml_sysfs_group = {
+	.is_visible = ml_sysfs_visible,
 	.name = "memlease",
 	.attrs = ml_sysfs_attrs,
 };

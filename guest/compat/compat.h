@@ -150,4 +150,16 @@ static inline bool ml_memmap_on_memory(void)
 #define ML_MAX_PAGE_ORDER	MAX_PAGE_ORDER
 #endif
 
+/*
+ * 6.16 keeps movability to the kernel's own kinds of page. Pages of ZONE_MOVABLE
+ * pass for movable in any case; of other zones the kernel then refuses.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#define ml_set_page_movable(page, ops)	__SetPageMovable(page, ops)
+#define ml_clear_page_movable(page)	__ClearPageMovable(page)
+#else
+#define ml_set_page_movable(page, ops)	((void)(ops))
+#define ml_clear_page_movable(page)	((void)(page))
+#endif
+
 #endif /* MEMLEASE_COMPAT_H */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Brings free pages from the per-CPU lists back to the buddy allocator. Since
+ * 6.7 the kernel lets those lists grow to an eighth of a zone, pages of 2 MiB
+ * included, and shrinks them by a few MiB a second; what stands on them can be
+ * neither merged nor reported.
+ */
+#ifndef MEMLEASE_DRAIN_H
+#define MEMLEASE_DRAIN_H
+
+#include <linux/types.h>
+
+/*
+ * Drain each zone that has at least this much on its per-CPU lists. Returns
+ * whether any had. Sleeps; takes about a millisecond a zone.
+ */
+#define ML_DRAIN_BYTES	(8ULL << 20)
+bool ml_drain(void);
+
+/* Is there a zone to drain? Reads one number per CPU and zone. */
+bool ml_drain_due(void);
+
+#endif /* MEMLEASE_DRAIN_H */

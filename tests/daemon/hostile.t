@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from daemon import MIB, Daemon, run, until
+from daemon import BINARY, MIB, Daemon, run, until
 from qmp import Qmp
 
 CLIENTS_MAX = 64
@@ -160,7 +160,10 @@ def never_reads(tap):
         socks.append(sock)
     tap.check(answer_ms(daemon) < ANSWER_MS, "20 clients that never read do not stop the daemon")
     grown = resident_kib(daemon) - before
-    tap.check(grown < 40000, f"nor fill its memory ({grown} KiB more)")
+    if b"__asan_init" in open(BINARY, "rb").read():
+        tap.skip("nor fill its memory", "a sanitizer keeps freed memory for a while")
+    else:
+        tap.check(grown < 40000, f"nor fill its memory ({grown} KiB more)")
     # Events come whether or not they are read: the bound is where they are cut off.
     with daemon.qmp() as qmp:
         for i in range(400):

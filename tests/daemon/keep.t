@@ -100,15 +100,28 @@ def strangers(tap):
     tap.check(alive(daemon.process.pid) and daemon.answers(), "and nothing else happens")
 
 
-def watchdog_env(tap):
-    """What the keeper hands on does not name descriptors that are not there."""
+def inherited(tap):
+    """What the keeper hands on: nothing that was not stored, and none of its own."""
     daemon = Daemon("--keep")
     with open(f"/proc/{daemon.child()}/environ") as file:
         tap.check("LISTEN_FDS" not in file.read(), "nothing stored, nothing handed on")
-    links = {}
-    for fd in os.listdir(f"/proc/{daemon.child()}/fd"):
-        links[int(fd)] = os.readlink(f"/proc/{daemon.child()}/fd/{fd}")
-    tap.check(not any("signalfd" in v and k > 100 for k, v in links.items()), "the keeper's own are not inherited", links)
+    sockets = set()
+    with open("/proc/net/unix") as file:
+        for line in file:
+            fields = line.split()
+            if len(fields) == 8 and fields[7].startswith("@"):
+                sockets.add(f"socket:[{fields[6]}]")
+
+    def held(pid):
+        links = set()
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+            except OSError:	# closed meanwhile
+                pass
+        return links & sockets
+    tap.check(held(daemon.process.pid), "the keeper has its notification socket", sockets)
+    tap.equal(held(daemon.child()), set(), "the daemon has not inherited it")
 
 
-run(restarts, daemon_ends, keeper_dies, strangers, watchdog_env)
+run(restarts, daemon_ends, keeper_dies, strangers, inherited)

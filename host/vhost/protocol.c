@@ -176,9 +176,9 @@ static int handle_set_vring_num(struct vhost_device *d, struct message *m, const
 	q = stopped_queue(d, s.index, why);
 	if (!q)
 		return -EPROTO;
-	if (s.num == 0 || s.num > VIRTQ_SIZE_MAX || (s.num & (s.num - 1))) {
+	if (s.num == 0 || s.num > MEMLEASE_VQ_MAX_SIZE || (s.num & (s.num - 1))) {
 		say(why, "queue %u cannot have %u descriptors; powers of 2 up to %u are possible",
-		    s.index, s.num, VIRTQ_SIZE_MAX);
+		    s.index, s.num, MEMLEASE_VQ_MAX_SIZE);
 		return -EPROTO;
 	}
 	q->num = s.num;

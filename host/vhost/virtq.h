@@ -21,12 +21,6 @@
 /* Buffers of one chain; also the most entries of an indirect table. */
 #define VIRTQ_SPANS_MAX MEMLEASE_VQ_MAX_SIZE
 
-/*
- * Descriptors of a ring. More than the ABI's bound for drivers, because QEMU 10.0
- * gives every queue of every device 1024, and a driver takes what it is offered.
- */
-#define VIRTQ_SIZE_MAX 1024
-
 struct virtq {
 	/* As QEMU set it. */
 	uint32_t num;			/* descriptors; 0: not set */

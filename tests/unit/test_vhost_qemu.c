@@ -132,7 +132,7 @@ static const struct message_case message_cases[] = {
 static const struct message_case stopped_cases[] = {
 	{ "NUM 0", 8, 1, 8, ALL, { 0 }, 0, "cannot have 0 descriptors" },
 	{ "NUM 65", 8, 1, 8, ALL, { 65ULL << 32 }, 0, "cannot have 65 descriptors" },
-	{ "NUM 2048", 8, 1, 8, ALL, { 2048ULL << 32 }, 0, "cannot have 2048 descriptors" },
+	{ "NUM 512", 8, 1, 8, ALL, { 512ULL << 32 }, 0, "cannot have 512 descriptors" },
 	{ "NUM -1", 8, 1, 8, ALL, { UINT64_MAX << 32 }, 0, "4294967295 descriptors" },
 	{ "ADDR with logging", 9, 1, 40, ALL, { 1ULL << 32 }, 0, "logging" },
 	{ "ADDR not aligned", 9, 1, 40, ALL, { 0, 8 }, 0, "not aligned" },

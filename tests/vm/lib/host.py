@@ -76,6 +76,9 @@ class Host:
             raise AssertionError("memleased does not answer on its control socket")
         return self.pid()
 
+    def daemon_lives(self):
+        return self.process is not None and self.process.poll() is None
+
     def pid(self):
         """The daemon's own pid; with --keep a child of the process that was started."""
         if "--keep" not in self.arguments:

@@ -33,13 +33,14 @@ class Vm:
         self.append = f"console=ttyS0 loglevel=5 panic=-1 {'' if driver else 'memlease_test.driver=no '}{append}"
         self.options, self.qemu, self.smp = list(options), list(qemu), smp
         self.expected = list(expected)	# trouble in the kernel log that is none
-        self.out = os.path.join(host.dir, f"{name}.out.log")
-        self.console = os.path.join(host.dir, f"{name}.console.log")
-        self.port = os.path.join(host.dir, f"{name}.port")
+        label = f"{len(host.vms)}-{name}"	# a name may come twice
+        self.out = os.path.join(host.dir, f"{label}.out.log")
+        self.console = os.path.join(host.dir, f"{label}.console.log")
+        self.port = os.path.join(host.dir, f"{label}.port")
         self.remote = Remote(self.port)
         self.process = None
         self.files = ()	# of the pool, while it lives
-        self._checked = False
+        self.checked = False
 
     def words(self):
         words = ["run", "--name", self.name, "--tenant", self.tenant, "--plan", self.plan]
@@ -61,7 +62,7 @@ class Vm:
                                             start_new_session=True, env=self.host.environment())
 
     def alive(self):
-        return self.process.poll() is None
+        return self.process.poll() is None or "--detach" in self.options
 
     def wait_up(self, timeout_s=BOOT_LIMIT_S):
         self.remote.connect(self.alive, timeout_s)
@@ -100,7 +101,7 @@ class Vm:
 
     def sysfs(self, name):
         """A file of the driver's, as a string."""
-        return self.sh(f"cat /sys/bus/virtio/drivers/virtio_memlease/virtio*/{name}").strip()
+        return self.sh(f"cat /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease/{name}").strip()
 
     def free_mib(self):
         """MemFree in the guest, MiB."""
@@ -142,27 +143,32 @@ class Vm:
     # --- the end ---
 
     def stop(self, timeout_s=15):
-        """memlease stop, and wait for QEMU's end."""
+        """memlease stop, which must end in order."""
         self.host.command("stop", self.name)
-        self.process.wait(timeout_s)
+        status = self.process.wait(timeout_s)
+        if status:
+            raise AssertionError(f"{self.name}: memlease run ended with status {status}, not by its power button")
 
     def kill(self):
         """QEMU and the command that started it, at once."""
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
+        elif "--detach" in self.options and self.host.daemon_lives():
+            status = self.status()
+            if status and status["pid"]:
+                os.kill(status["pid"], signal.SIGKILL)
         self.remote.close()
 
     def check_log(self, tap):
         """Report on the kernel's log, once."""
-        if not self._checked:
-            self._checked = True
+        if not self.checked:
+            self.checked = True
             bad = trouble(self.console, self.expected) if size_of(self.console) else ["the log is empty"]
             tap.check(not bad, f"{self.name}: no trouble in the guest's kernel log", *bad[:20])
 
     def end(self, tap):
-        if self.process and self.process.poll() is None:
-            self.kill()
+        self.kill()
         self.check_log(tap)
 
 

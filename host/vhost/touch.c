@@ -75,6 +75,20 @@ static void touch_one(struct touch *t, uint64_t address)
 			lend_vm_name(t->vm), address);
 }
 
+static void touch_event(struct touch *t, const struct uffd_msg *msg)
+{
+	if (msg->event == UFFD_EVENT_PAGEFAULT) {
+		touch_one(t, msg->arg.pagefault.address);
+		return;
+	}
+	/* Reading this one has put the child's userfaultfd into our table. */
+	if (msg->event == UFFD_EVENT_FORK)
+		peerfd_close((int)msg->arg.fork.ufd);
+	if (quiet_allows(t->quiet, t->event))
+		ml_warn("vm %s: userfaultfd event 0x%x is of no interest", lend_vm_name(t->vm),
+			msg->event);
+}
+
 static int touch_ready(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct uffd_msg msg[TOUCHES_PER_TURN];
@@ -94,13 +108,8 @@ static int touch_ready(sd_event_source *source, int fd, uint32_t events, void *a
 		touch_close(t);
 		return 0;
 	}
-	for (size_t i = 0; i < (size_t)n / sizeof(*msg); i++) {
-		if (msg[i].event == UFFD_EVENT_PAGEFAULT)
-			touch_one(t, msg[i].arg.pagefault.address);
-		else if (quiet_allows(t->quiet, t->event))
-			ml_warn("vm %s: userfaultfd event 0x%x is of no interest",
-				lend_vm_name(t->vm), msg[i].event);
-	}
+	for (size_t i = 0; i < (size_t)n / sizeof(*msg); i++)
+		touch_event(t, &msg[i]);
 	return 0;
 }
 

@@ -18,6 +18,8 @@
 
 #include "peerfd.h"
 
+#define PAGE_BYTES 4096	/* of the smallest host; what is aligned in QEMU is so in the file, for rings */
+
 /* Where a bus error of this thread goes, while it copies. */
 static __thread sigjmp_buf *volatile bus_guard;
 static struct sigaction bus_before;
@@ -111,6 +113,11 @@ static int gmem_check_entry(const struct gmem *g, const struct gmem_table_entry 
 	    __builtin_add_overflow(e->user, e->bytes, &end)) {
 		snprintf(why, why_size, "0x%" PRIx64 " bytes at 0x%" PRIx64 " (0x%" PRIx64
 			 " in QEMU) wrap around", e->bytes, e->gpa, e->user);
+		return -EINVAL;
+	}
+	if ((e->user ^ e->off) & (PAGE_BYTES - 1)) {
+		snprintf(why, why_size, "0x%" PRIx64 " in QEMU cannot be offset 0x%" PRIx64
+			 " of a file: not the same place in a page", e->user, e->off);
 		return -EINVAL;
 	}
 	if ((e->gpa ^ e->off) & (MEMLEASE_BLOCK_BYTES - 1)) {

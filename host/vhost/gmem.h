@@ -65,7 +65,7 @@ void gmem_close(struct gmem *g);
  * Replace the memory table. Each region's descriptor must be the VM's own boot
  * or window file (others are memory we have no business with: left out).
  * -EINVAL: a region outside its file, overlapping another, or in another place
- * modulo 2 MiB than its file; or boot memory is missing; why says which. The old
+ * than its file, modulo 2 MiB for the guest and a page in QEMU; or boot memory is missing; why says which. The old
  * table is gone then. Descriptors stay the caller's.
  */
 struct gmem_table_entry {	/* as on the wire */

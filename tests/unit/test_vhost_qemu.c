@@ -7,6 +7,7 @@
  */
 #include "test_vhost_pair.h"
 
+#include <dirent.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
@@ -257,6 +258,7 @@ static const struct table_case table_cases[] = {
 	{ "gpa overlaps", 2, -(4 * GIB), 0, 0, 0, "overlaps" },
 	{ "user overlaps", 3, 0, 0, 0, 0, "overlaps" },
 	{ "file overlaps", 1, 6 * BLOCK - 0xc0000, 0, 64 * GIB, -0xc0000ULL, "overlaps" },
+	{ "user not congruent", 1, 0, -16, 1, 0, "not the same place in a page" },
 	{ "not congruent", 2, 4096, 0, 0, 0, "not the same place in a 2 MiB block" },
 };
 
@@ -514,6 +516,67 @@ static void touch_elsewhere_is_left_alone(void **state)
 	pair_free(&p);
 }
 
+static int count_fds(void)
+{
+	struct dirent *e;
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(dir);
+	while ((e = readdir(dir)))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void *fork_main(void *unused)
+{
+	/* Not by the library, which would hold locks that the event loop needs. */
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (pid == 0)
+		syscall(SYS_exit_group, 0);
+	waitpid(pid, NULL, 0);
+	return unused;
+}
+
+/* A userfaultfd can be made such that whoever reads it gets descriptors. */
+static void uffd_that_forks(void **state)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_EVENT_FORK };
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY), before;
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct memlease_vhost_uffd l = { MEMLEASE_ABI_VERSION, 2, { { 0 } } };
+	pthread_t thread;
+	struct pair p;
+
+	(void)state;
+	assert_true(uffd >= 0);
+	if (ioctl(uffd, UFFDIO_API, &api) < 0) {
+		close(uffd);
+		skip();		/* it takes CAP_SYS_PTRACE */
+	}
+	p = pair_new();
+	l.regions[0] = (struct memlease_vhost_region){ 0, 0, 0, (uintptr_t)p.bad->boot,
+						       RIG_BOOT * BLOCK };
+	l.regions[1] = (struct memlease_vhost_region){ 1, 0, RIG_WINDOW_GPA,
+						       (uintptr_t)p.bad->window,
+						       RIG_WINDOW * BLOCK };
+	reg.range = (struct uffdio_range){ l.regions[0].hva, l.regions[0].bytes };
+	assert_int_equal(ioctl(uffd, UFFDIO_REGISTER, &reg), 0);
+	assert_int_equal(send_acked(p.bad, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	before = count_fds();
+	for (int i = 0; i < 5; i++) {
+		pthread_create(&thread, NULL, fork_main, NULL);
+		while (pthread_tryjoin_np(thread, NULL))
+			sd_event_run(p.r->event, 1000);
+	}
+	assert_int_equal(count_fds(), before);
+	assert_good_goes_on(&p);
+	close(uffd);
+	pair_free(&p);
+}
+
 /* Descriptors do not pile up, whatever comes with messages. */
 static void descriptors_do_not_leak(void **state)
 {
@@ -562,6 +625,7 @@ int main(void)
 		cmocka_unit_test(uffd_blocks),
 		cmocka_unit_test(touch_of_a_vacant_slot_ends_the_vm),
 		cmocka_unit_test(touch_elsewhere_is_left_alone),
+		cmocka_unit_test(uffd_that_forks),
 		cmocka_unit_test(descriptors_do_not_leak),
 	};
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Rings of all queues, an indirect table, the chain's buffers. */
-#define BUSY_MAX (3 * MEMLEASE_VQ_COUNT + 1 + VIRTQ_SPANS_MAX)
+#define BUSY_MAX (VIRTQ_PARTS * MEMLEASE_VQ_COUNT + 1 + VIRTQ_SPANS_MAX)
 
 struct failure {
 	enum memlease_broken *reason;
@@ -24,15 +24,9 @@ static size_t list_busy(const struct request_env *env, const struct virtq_chain 
 {
 	size_t n = 0;
 
-	for (int i = 0; i < MEMLEASE_VQ_COUNT; i++) {
-		const struct virtq *q = &env->queues[i];
-
-		if (!q->mapped)
-			continue;
-		busy[n++] = q->desc;
-		busy[n++] = q->avail;
-		busy[n++] = q->used;
-	}
+	/* Also of a queue that does not run yet. */
+	for (int i = 0; i < MEMLEASE_VQ_COUNT; i++)
+		n += virtq_parts(&env->queues[i], env->gmem, busy + n);
 	if (chain->table.len)
 		busy[n++] = chain->table;
 	memcpy(busy + n, chain->span, chain->spans * sizeof(*busy));

@@ -87,6 +87,18 @@ int virtq_map(struct virtq *v, struct gmem *g, uint64_t features, char *text, si
 	return 0;
 }
 
+size_t virtq_parts(const struct virtq *v, const struct gmem *g, struct gmem_span out[VIRTQ_PARTS])
+{
+	size_t n = 0;
+
+	if (!v->has_addr || v->num == 0)
+		return 0;
+	n += gmem_span_user(g, v->desc_user, virtq_desc_bytes(v->num), &out[n]) == 0;
+	n += gmem_span_user(g, v->avail_user, virtq_avail_bytes(v->num), &out[n]) == 0;
+	n += gmem_span_user(g, v->used_user, virtq_used_bytes(v->num), &out[n]) == 0;
+	return n;
+}
+
 /* Walks one table of descriptors; table.len / 16 of them. */
 struct walk {
 	struct gmem *g;

@@ -66,6 +66,10 @@ static inline void virtq_unmap(struct virtq *v)
 	v->mapped = false;
 }
 
+/* Where the three parts lie, mapped or not yet: those with an address in boot memory. 0 to 3 of them. */
+#define VIRTQ_PARTS 3
+size_t virtq_parts(const struct virtq *v, const struct gmem *g, struct gmem_span out[VIRTQ_PARTS]);
+
 /*
  * The next chain, without taking it. 1: there is one. 0: none, and the driver
  * was asked to kick. -EAGAIN: later. -EPROTO: malformed, text names the value.

@@ -348,6 +348,21 @@ static void indirect_table_reported(void **state)
 	pair_free(&p);
 }
 
+/* A ring is no less a ring before its queue has been enabled. */
+static void ring_of_a_queue_that_is_not_enabled(void **state)
+{
+	struct pair p = pair_new();
+
+	(void)state;
+	guest_stop(p.bad, NULL);
+	send_addr(p.bad, 1, at(p.bad, 3 * BLOCK), at(p.bad, 3 * BLOCK + RIG_USED),
+		  at(p.bad, 3 * BLOCK + RIG_AVAIL));
+	send_file(p.bad, VHOST_USER_SET_VRING_KICK, 0, p.bad->kick[0]);
+	assert_int_equal(ask_one(p.bad, R, 0, 3, 1), -1);
+	assert_broken(&p, "event ring", MEMLEASE_BROKEN_BUSY, "slot 3");
+	pair_free(&p);
+}
+
 /* --- floods and cut files -------------------------------------------------------------- */
 
 /* A guest that never lets its queue become empty gets its turns, and no more. */
@@ -459,6 +474,7 @@ int main(void)
 		cmocka_unit_test(bad_requests),
 		cmocka_unit_test(reserved_field),
 		cmocka_unit_test(indirect_table_reported),
+		cmocka_unit_test(ring_of_a_queue_that_is_not_enabled),
 		cmocka_unit_test(flood_starves_nobody),
 		cmocka_unit_test(large_request_takes_turns),
 		cmocka_unit_test(file_is_cut_under_the_ring),

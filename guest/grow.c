@@ -27,6 +27,8 @@
 #define ML_PAUSE_FIRST_MS	200
 #define ML_PAUSE_MAX_MS		5000
 #define ML_OOM_WAIT_MS		5000
+#define ML_IDLE_LOOK_MS		100U	/* while nothing can be borrowed */
+#define ML_GUARD_MS		20U	/* while a memory block is being emptied */
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
 #define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
 #define ML_SPARE_BYTES		(256ULL << 10)	/* what a memory block takes beside its page array */
@@ -220,25 +222,37 @@ static bool ml_grow_kernel_short(const struct ml_marks *marks, bool urgent)
 	       (urgent || ml_kernel_available_bytes() < marks->kernel);
 }
 
+/* Measure how fast programs take memory, since the last look. */
+static u64 ml_grow_measure(struct ml_device *ml)
+{
+	struct ml_grow *g = &ml->grow;
+	u64 now_ns = ktime_get_ns(), available = ml_available(ml);
+	u32 attempts = READ_ONCE(ml->shrink.attempts);
+	u64 rate = g->rate / 2;
+
+	if (attempts == g->last_attempts && !READ_ONCE(ml->shrink.attempt))
+		rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
+			       div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC));
+	WRITE_ONCE(g->rate, rate);
+	g->last_attempts = attempts;
+	g->last_available = available;
+	g->last_look_ns = now_ns;
+	g->added_since_look = 0;
+	return available;
+}
+
 /* One look, and what follows from it. Returns how many blocks Linux has got. */
 static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 {
 	struct ml_grow *g = &ml->grow;
-	u64 now_ns = ktime_get_ns(), available = ml_available(ml);
 	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
 					    ml->blocks.mb_bytes);
 	struct ml_need need = {
-		.available = available,
+		.available = ml_grow_measure(ml),
 		.mb_bytes = ml->blocks.mb_bytes,
 		.step = ML_GROW_STEP,
 		.urgent = urgent,
 	};
-
-	g->rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
-			  div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC));
-	g->last_available = available;
-	g->last_look_ns = now_ns;
-	g->added_since_look = 0;
 
 	if (!urgent && time_before(jiffies, g->not_before))
 		return 0;
@@ -251,14 +265,51 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 	return ml_grow_by(ml, ml_grow_want(&need, &marks), false);
 }
 
+/*
+ * A memory block is being emptied, and what is in it needs room elsewhere. If
+ * programs take that meanwhile, let go of the block.
+ */
+static u32 ml_grow_guard_shrink(struct ml_device *ml, const struct ml_marks *marks)
+{
+	u64 available = ml_available(ml), free = ml_free_bytes(), spare;
+
+	if (available < marks->reserve) {
+		ml_shrink_interrupt(ml);
+		return ML_GUARD_MS;
+	}
+	spare = available - marks->reserve;
+	ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);
+	return ML_GUARD_MS;
+}
+
+/* When to look again, in ms; and sees to it that the watch wakes us before. */
+static u32 ml_grow_next(struct ml_device *ml)
+{
+	struct ml_grow *g = &ml->grow;
+	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
+					    ml->blocks.mb_bytes);
+	u64 free = ml_free_bytes();
+	u64 spare = g->last_available > marks.low ? g->last_available - marks.low : 0;
+	u32 look_ms = ml_look_ms(g->last_available, marks.low, g->rate);
+
+	if (READ_ONCE(ml->shrink.attempt))
+		return min(look_ms, ml_grow_guard_shrink(ml, &marks));
+	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false)) {
+		/* With nothing to be had, looking often is of no use. */
+		ml_watch_set(ml, 0);
+		return max(look_ms, ML_IDLE_LOOK_MS);
+	}
+	/* Half of what may go before the mark is reached: wake up by then. */
+	ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);
+	return look_ms;
+}
+
 static void ml_grow_work(struct work_struct *work)
 {
 	struct ml_grow *g = container_of(to_delayed_work(work), struct ml_grow, work);
 	struct ml_device *ml = container_of(g, struct ml_device, grow);
 	unsigned int flags = memalloc_noreclaim_save();
-	u32 asked = atomic_xchg(&g->urgent, 0), round, look_ms;
-	struct ml_marks marks;
-	u64 spare;
+	u32 asked = atomic_xchg(&g->urgent, 0), round;
 
 	for (round = 0; round < ML_ROUNDS_MAX && !READ_ONCE(g->stopped); round++)
 		if (!ml_grow_round(ml, asked && !round))
@@ -269,23 +320,9 @@ static void ml_grow_work(struct work_struct *work)
 		atomic_inc(&g->answered);
 		wake_up_all(&g->wait);
 	}
-	if (READ_ONCE(g->stopped))
-		return;
-	marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes), ml->blocks.mb_bytes);
-	look_ms = ml_look_ms(g->last_available, marks.low, g->rate);
-	spare = g->last_available > marks.low ? g->last_available - marks.low : 0;
-	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false)) {
-		/* With nothing to be had, looking often is of no use. */
-		look_ms = max(look_ms, 100U);
-		ml_watch_set(ml, 0);
-	} else {
-		u64 free = ml_free_bytes();
-
-		/* Half of what may go before the mark is reached: wake up by then. */
-		ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);
-	}
-	/* Not modified: a kick that came meanwhile is due earlier. */
-	queue_delayed_work(g->wq, &g->work, msecs_to_jiffies(look_ms));
+	if (!READ_ONCE(g->stopped))
+		/* Not modified: a kick that came meanwhile is due earlier. */
+		queue_delayed_work(g->wq, &g->work, msecs_to_jiffies(ml_grow_next(ml)));
 }
 
 void ml_grow_kick(struct ml_device *ml)

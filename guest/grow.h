@@ -39,6 +39,7 @@ struct ml_grow {
 	u64 last_look_ns;
 	u64 added_since_look;		/* bytes */
 	u64 rate;			/* bytes per second */
+	u32 last_attempts;		/* of shrinking, which looks like programs taking memory */
 	u32 pause_ms;			/* after a refusal, doubles */
 	unsigned long not_before;	/* jiffies; no asking until then, unless urgent */
 	unsigned long last_add;		/* jiffies */

@@ -187,7 +187,12 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 	if (state == ML_ADDED || state == ML_ONLINE) {
 		flush_signals(current);
 		mod_delayed_work(ml->wq, &s->alarm, msecs_to_jiffies(left_ms));
+		WRITE_ONCE(s->attempts, s->attempts + 1);
+		WRITE_ONCE(s->attempt, true);
+		/* From now on growing watches that it does not take the last memory. */
+		ml_grow_kick(ml);
 		rc = ml_blocks_remove(ml, i);
+		WRITE_ONCE(s->attempt, false);
 		cancel_delayed_work_sync(&s->alarm);
 		flush_signals(current);
 	} else if (state != ML_RETURNING) {
@@ -213,7 +218,9 @@ static void ml_shrink_round(struct ml_device *ml)
 						    READ_ONCE(ml->low_mark_bytes),
 						    ml->blocks.mb_bytes);
 
-		if (!ml_may_shrink(ml_available(ml), ml->blocks.mb_bytes, marks.reserve))
+		/* What programs will take within a second is as good as gone. */
+		if (!ml_may_shrink(ml_available(ml), ml->blocks.mb_bytes,
+				   marks.reserve + READ_ONCE(ml->grow.rate)))
 			break;
 		i = ml_shrink_pick(ml);
 		if (i >= count)

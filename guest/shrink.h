@@ -24,6 +24,8 @@ struct ml_shrink {
 	bool kick;			/* look at the target again */
 	bool held;			/* device gone, broken or asleep */
 	bool everything;		/* the driver goes: return all */
+	bool attempt;			/* a block is being emptied */
+	u32 attempts;			/* begun so far */
 	u64 *rank;			/* per memory block, in this round */
 
 	/* the target that is being worked on */

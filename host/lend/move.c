@@ -35,9 +35,8 @@ int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint
 	ml_step("map");
 	ret = l->backend->ops->map(&r->at, slot, block);
 	if (ret < 0) {
-		/* Half a block may have come: take it out before the block is free again. */
-		if (l->backend->ops->unmap(&r->at, slot, 1) == 0)
-			pool_put(&l->pool, block);
+		/* What is behind the slot in part is the guest's, and stays. */
+		pool_put(&l->pool, block);
 		if (!l->source_short)
 			ml_warn("VM %s: the pool's memory gives no block though %u are free (%s); touches wait",
 				vm->rec->spec.name, pool_free_blocks(&l->pool), strerror(-ret));

@@ -217,8 +217,7 @@ static int settle_block(struct lender *l, uint32_t block, const struct block_wor
 			slots_set(&r->slots, w->slot, SLOT_RESIDENT, block);
 			return 0;
 		}
-	}
-	if (state != SLOT_RESIDENT) {
+	} else if (state != SLOT_RESIDENT) {
 		int ret = l->backend->ops->unmap(&r->at, w->slot, 1);
 
 		if (ret < 0)

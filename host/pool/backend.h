@@ -35,7 +35,7 @@ struct backend_ops {
 	/*
 	 * Put a block behind a slot; contents of a slot that has one stay. Zeroed
 	 * if zeroes_itself. -ENOSPC, -ENOMEM: the source has none, whatever the
-	 * table says.
+	 * table says; the slot is as it was.
 	 */
 	int (*map)(struct backend_region *region, uint64_t slot, uint32_t block);
 	/* Take what is behind the slots, under everyone who has them mapped. */

@@ -219,6 +219,40 @@ static void qemu_fills_its_files(void **state)
 	close(fd);
 }
 
+/* A slot that is there in part keeps what it has when the file system has no more. */
+static void full_file_system_costs_no_contents(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
+	int fd = open(lend_region_path(vm, BOOT), O_RDWR | O_CLOEXEC), filler;
+	char path[120], c = 0;
+
+	if (!f->scratch.mounted)
+		skip();
+	snprintf(path, sizeof(path), "%s/filler", f->scratch.pool);
+	filler = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && filler >= 0);
+	/* What is left has no room for a huge page, so that the next write takes a small one. */
+	assert_int_equal(fallocate(filler, 0, 0,
+				   (off_t)((2 * POOL_BLOCKS + 16) / 2 * MEMLEASE_BLOCK_BYTES -
+					   MEMLEASE_BLOCK_BYTES / 2)), 0);
+	assert_int_equal(pwrite(fd, "x", 1, 4096), 1);
+	assert_int_equal(lend_touch(vm, BOOT, 0), -EAGAIN);
+	assert_int_equal(pread(fd, &c, 1, 4096), 1);
+	assert_int_equal(c, 'x');
+	assert_int_equal(pool_status(f).waiting, 1);
+	assert_int_equal(ftruncate(filler, 0), 0);
+	pass_ms(f, 1000);
+	lender_tick(f->l);
+	assert_true(lend_resident(vm, BOOT, 0));
+	assert_int_equal(pread(fd, &c, 1, 4096), 1);
+	assert_int_equal(c, 'x');
+	lender_validate(f->l);
+	unlink(path);
+	close(filler);
+	close(fd);
+}
+
 static void ledger_that_cannot_be_written(void **state)
 {
 	struct fixture *f = *state;
@@ -281,6 +315,7 @@ int main(void)
 		T(damaged_records_are_refused),
 		T(pool_size_between_daemons),
 		T(qemu_fills_its_files),
+		T(full_file_system_costs_no_contents),
 		T(ledger_that_cannot_be_written),
 		T(ended_usage_outlives_the_daemon),
 	};

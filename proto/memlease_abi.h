@@ -208,7 +208,7 @@ enum memlease_status {
 enum memlease_reason {
 	MEMLEASE_WHY_OK		= 0,
 	MEMLEASE_WHY_LIMIT	= 1,	/* the VM is at its limit */
-	MEMLEASE_WHY_TARGET	= 2,	/* the host wants the VM smaller, not larger */
+	MEMLEASE_WHY_TARGET	= 2,	/* above the target while others wait for memory: ask again later */
 	MEMLEASE_WHY_POOL	= 3,	/* the host sells no more at present: ask again later */
 	MEMLEASE_WHY_RETIRED	= 4,	/* the slot was retired after a memory error */
 	MEMLEASE_WHY_RATE	= 5,	/* too many requests: ask again later */

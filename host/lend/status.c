@@ -123,6 +123,7 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out)
 		.committed = l->committed,
 		.guarantee = l->guarantee,
 		.unfilled = l->unfilled,
+		.waiting = l->waiting,
 		.overbook_percent = l->config.overbook_percent,
 	};
 }

@@ -34,7 +34,7 @@ struct policy_grant policy_grant(const struct policy_pool *pool, const struct po
 	left = room(room(vm->limit, vm->boot), vm->window_committed);
 	if (left < g.blocks)
 		g = (struct policy_grant){ left, MEMLEASE_WHY_LIMIT };
-	if (vm->window_target != MEMLEASE_NO_TARGET) {
+	if (vm->window_target != MEMLEASE_NO_TARGET && pool->waiting) {
 		left = room(vm->window_target, vm->window_committed);
 		if (left < g.blocks)
 			g = (struct policy_grant){ left, MEMLEASE_WHY_TARGET };

@@ -27,6 +27,7 @@ struct policy_pool {
 	uint64_t committed;	/* sum over VMs */
 	uint64_t guarantee;	/* sum over VMs */
 	uint64_t unfilled;	/* sum over VMs of guarantee less resident, where positive */
+	uint64_t waiting;	/* touches that wait for a block, all VMs */
 	uint32_t overbook_percent;	/* most sum of commitments, in percent; 0: no bound */
 };
 
@@ -45,7 +46,11 @@ struct policy_grant {
 	enum memlease_reason reason;	/* why not all; MEMLEASE_WHY_OK if all */
 };
 
-/* How many more window slots may this VM commit, of those it wants? */
+/*
+ * How many more window slots may this VM commit, of those it wants? The limit
+ * binds always. The target is a wish: a guest above it that asks all the same is
+ * about to kill a program, and is refused only while others wait for blocks.
+ */
 struct policy_grant policy_grant(const struct policy_pool *pool, const struct policy_vm *vm,
 				 uint64_t want);
 

@@ -45,12 +45,16 @@ static void grants(void **state)
 	expect_grant(&pool, &vm, 20, 20, MEMLEASE_WHY_OK);
 	expect_grant(&pool, &vm, 0, 0, MEMLEASE_WHY_OK);
 	expect_grant(&pool, &vm, 21, 20, MEMLEASE_WHY_LIMIT);
+	vm.window_target = 3;
+	expect_grant(&pool, &vm, 20, 20, MEMLEASE_WHY_OK);
+	pool.waiting = 1;
 	vm.window_target = 25;
 	expect_grant(&pool, &vm, 5, 5, MEMLEASE_WHY_OK);
 	expect_grant(&pool, &vm, 6, 5, MEMLEASE_WHY_TARGET);
 	vm.window_target = 3;
 	expect_grant(&pool, &vm, 1, 0, MEMLEASE_WHY_TARGET);
 	vm.window_target = MEMLEASE_NO_TARGET;
+	pool.waiting = 0;
 	pool.committed = 117;
 	expect_grant(&pool, &vm, 20, 3, MEMLEASE_WHY_POOL);
 	pool.committed = 300;

@@ -106,6 +106,25 @@ check-fast:
 demo:
 	$(Q)scripts/demo
 
+# --- installing --------------------------------------------------------------
+
+.PHONY: install
+install: host qemu
+	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/libexec/memlease \
+		$(DESTDIR)$(prefix)/share/man/man1 $(DESTDIR)$(prefix)/share/man/man8 \
+		$(DESTDIR)$(prefix)/share/memlease \
+		$(DESTDIR)$(prefix)/share/bash-completion/completions \
+		$(DESTDIR)$(prefix)/lib/systemd/system
+	install $(BUILD)/memlease $(BUILD)/memleased $(DESTDIR)$(prefix)/bin
+	install $$(scripts/build-qemu --print-path) $(DESTDIR)$(prefix)/libexec/memlease/qemu-system-x86_64
+	install -m 644 docs/man/memlease.1 $(DESTDIR)$(prefix)/share/man/man1
+	install -m 644 docs/man/memleased.8 $(DESTDIR)$(prefix)/share/man/man8
+	install -m 644 host/bill/plans.json $(DESTDIR)$(prefix)/share/memlease/plans.json
+	install -m 644 scripts/completion/memlease.bash \
+		$(DESTDIR)$(prefix)/share/bash-completion/completions/memlease
+	sed 's|@bindir@|$(prefix)/bin|' docs/systemd/memleased.service \
+		>$(DESTDIR)$(prefix)/lib/systemd/system/memleased.service
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)

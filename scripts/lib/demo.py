@@ -27,7 +27,7 @@ BOOT, LIMIT = "256M", "3G"
 LIMIT_MIB = 3072
 POOL = "3G"
 OUT = os.path.join(TOP, "build", "demo")
-KEYS, VALUE_BYTES = 1900, 1000000	# large values, as of a cache of documents
+KEYS, VALUE_BYTES = 1750, 1000000	# large values, as of a cache of documents
 SETTLE_S = 20				# longest wait for a quiet start
 SHRINK_NEAR_MIB = 128			# "back where it began" means within this
 FILL_LIMIT_S = 180
@@ -134,7 +134,7 @@ def run(host):
           "for i in $(seq 50); do redis-cli ping && break; sleep 0.2; done")
     watch.mark("idle")
     begin_mib = settle(host)
-    shrinks = []
+    shrinks, emptied_mib = [], []
     for turn in ("first", "second"):
         watch.mark(f"{turn} fill")
         fill(vm)
@@ -142,6 +142,7 @@ def run(host):
         watch.mark("emptied")
         took, now = empty(host, vm, begin_mib + SHRINK_NEAR_MIB)
         shrinks.append(took)
+        emptied_mib.append(round(now))
         if took is None:
             print(f"demo: 4 s after it was emptied the VM still has {now:.0f} MiB, it began with "
                   f"{begin_mib:.0f} MiB", file=sys.stderr)
@@ -159,6 +160,7 @@ def run(host):
     return {
         "backend": host.pool()["backend"], "guest_kernel": KERNEL, "accelerator": accelerator,
         "boot_blocks": 128, "begin_resident_mib": round(begin_mib),
+        "emptied_resident_mib": emptied_mib,
         "peak_resident_blocks": round(host.sampler.peak()),
         "final_resident_blocks": round(final),
         "committed_peak_blocks": round(max(c for _, c in watch.committed) / 2),

@@ -86,8 +86,7 @@ static void ml_drain_zone(struct zone *zone)
 	lock_page(page);
 	ml_set_page_movable(page, &ml_drain_ops);
 	unlock_page(page);
-	if (WARN_ON_ONCE(!alloc_contig_range(pfn, pfn + 1, MIGRATE_MOVABLE,
-					     GFP_KERNEL | __GFP_NOWARN)))
+	if (WARN_ON_ONCE(!ml_alloc_contig_range(pfn, pfn + 1, GFP_KERNEL | __GFP_NOWARN)))
 		return;		/* cannot be: the page is ours, and now gone astray */
 	lock_page(page);
 	ml_clear_page_movable(page);

@@ -7,7 +7,8 @@
  * at once, and again until one finds nothing new. It looks every interval_ms
  * whether the kernel wants a pass (some large page was freed), which costs one
  * read of a variable. It leaves the pages alone for a moment while the guest is
- * growing: they will be used in no time.
+ * growing: they will be used in no time. What stands on per-CPU lists is drained
+ * first, because the kernel neither merges nor reports it.
  */
 #include <linux/jiffies.h>
 #include <linux/mm.h>
@@ -18,6 +19,7 @@
 #include <asm/e820/api.h>
 #endif
 
+#include "drain.h"
 #include "memlease.h"
 
 /* The kernel's own state of a page_reporting_dev_info; see mm/page_reporting.c. */
@@ -27,6 +29,7 @@
 #define ML_PASS_PAUSE_MS	10
 #define ML_GROWING_MS		300	/* after an addition */
 #define ML_REFUSED_PAUSE_MS	2000
+#define ML_DRAIN_PAUSE_MS	700
 
 /*
  * Is this page the VM's own boot memory? Memory that was plugged in by somebody
@@ -117,19 +120,30 @@ static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatter
 	return rc;
 }
 
+/* Draining costs all CPUs a moment: not more often than needed to be in time. */
+static bool ml_report_drain_due(struct ml_device *ml, bool now)
+{
+	struct ml_report *r = &ml->report;
+
+	return (now || time_after(jiffies, r->last_drain + msecs_to_jiffies(ML_DRAIN_PAUSE_MS))) &&
+	       ml_drain_due();
+}
+
 static u32 ml_report_drive_once(struct ml_device *ml)
 {
 	struct ml_report *r = &ml->report;
-	bool now = xchg(&r->now, false);
+	bool now = xchg(&r->now, false), drain = ml_report_drain_due(ml, now);
 	u32 passes = 0;
 	u64 before, refused;
 
 	if (READ_ONCE(r->held))
 		return r->interval_ms;
-	if (!now && (atomic_read(&r->prdev.state) != ML_PAGE_REPORTING_REQUESTED ||
+	if (!now && ((atomic_read(&r->prdev.state) != ML_PAGE_REPORTING_REQUESTED && !drain) ||
 		     time_before(jiffies, READ_ONCE(ml->grow.last_add) +
 					  msecs_to_jiffies(ML_GROWING_MS))))
 		return r->interval_ms;
+	if (drain && ml_drain())
+		r->last_drain = jiffies;
 	do {
 		before = r->offered;
 		refused = r->offered - atomic64_read(&r->reported);
@@ -180,6 +194,7 @@ int ml_report_init(struct ml_device *ml)
 
 	r->held = true;
 	r->interval_ms = ML_REPORT_INTERVAL_MS;
+	r->last_drain = jiffies;
 	r->status = -EOPNOTSUPP;
 	INIT_DELAYED_WORK(&r->drive, ml_report_drive);
 	if (!virtio_has_feature(ml->vdev, MEMLEASE_F_REPORTING))

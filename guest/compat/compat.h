@@ -162,4 +162,13 @@ static inline bool ml_memmap_on_memory(void)
 #define ml_clear_page_movable(page)	((void)(page))
 #endif
 
+/* 6.16 says with flags what the kind of page block said. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#define ml_alloc_contig_range(start, end, gfp) \
+	alloc_contig_range(start, end, MIGRATE_MOVABLE, gfp)
+#else
+#define ml_alloc_contig_range(start, end, gfp) \
+	alloc_contig_range(start, end, ACR_FLAGS_NONE, gfp)
+#endif
+
 #endif /* MEMLEASE_COMPAT_H */

@@ -23,7 +23,7 @@ from .paths import Qmp
 
 START_LIMIT_S = 10
 MIB = 1 << 20
-NOISE_BLOCK_S = 2	# what 50 samples a second cannot tell while a few hundred blocks come at once
+NOISE_BLOCK_S = 3	# what 100 samples a second cannot tell while a few hundred blocks come at once
 
 
 class CommandFailed(Exception):

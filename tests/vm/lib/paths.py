@@ -42,3 +42,13 @@ def qemu():
     if got.returncode:
         raise Missing(got.stderr.strip() or "QEMU is missing: run scripts/build-qemu")
     return got.stdout.strip()
+
+
+def check():
+    """Raise Missing unless all is there."""
+    qemu()
+    for binary in (DAEMON, CLI):
+        if not os.path.exists(binary):
+            raise Missing(f"{binary} is missing: run make host")
+    for series in KERNELS:
+        guest(series, "initrd")

@@ -59,6 +59,18 @@ class Tap:
         return self.check(low <= got <= high, f"{what} ({round(got, 4)})",
                           f"not between {low} and {high}")
 
+    def finish(self, host, failures=0):
+        """End a host now; its logs are shown if there were more failures than these."""
+        self.hosts.remove(host)
+        try:
+            host.end(self)
+        except Exception:
+            self.check(False, "the host ended in order", traceback.format_exc())
+        if self.failures > failures:
+            self.say(host.tails())
+            host.keep_logs = True
+        host.clean()
+
     def _one(self, function, arguments):
         self.prefix = "".join(f"{a}: " for a in arguments)
         failures = self.failures
@@ -71,16 +83,8 @@ class Tap:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
         finally:
-            for host in reversed(self.hosts):
-                try:
-                    host.end(self)
-                except Exception:
-                    self.check(False, "the host ended in order", traceback.format_exc())
-                if self.failures > failures:
-                    self.say(host.tails())
-                    host.keep_logs = True
-                host.clean()
-            self.hosts = []
+            for host in list(reversed(self.hosts)):
+                self.finish(host, failures)
             self.prefix = ""
 
 
@@ -88,6 +92,11 @@ def main(*tests):
     """Run tests, each a function or a pair of a function and its arguments.
     Arguments of the command line choose: words of a test's name."""
     tap = Tap()
+    try:
+        paths.check()
+    except paths.Missing as missing:
+        print(f"Bail out! {missing}", flush=True)
+        sys.exit(1)
     faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGALRM, lambda *_: _stuck())
@@ -106,6 +115,12 @@ def main(*tests):
 def _stuck():
     faulthandler.dump_traceback()
     raise TimeoutError("this test file took too long")
+
+
+def skip(tap, why):
+    """What this machine cannot show."""
+    tap.count += 1
+    print(f"ok {tap.count} # SKIP {why}", flush=True)
 
 
 def until(holds, timeout_s, every_s=0.05):

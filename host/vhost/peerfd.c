@@ -2,8 +2,8 @@
 /*
  * Descriptors that a peer handed over: see peerfd.h. Two means against waiting:
  * a timer whose signal interrupts a read or write that blocks, and a thread that
- * closes files whose file system the peer may itself serve (FUSE asks the server
- * at every close). Called on the event loop's thread only.
+ * closes userfaultfds, and files whose file system the peer may itself serve (FUSE
+ * asks the server at every close). Called on the event loop's thread only.
  */
 #include "peerfd.h"
 
@@ -22,6 +22,7 @@
 
 #include "../base/log.h"
 
+#define UFFD_LINK "anon_inode:[userfaultfd]"
 #define PATIENCE_MS 2
 #define PATIENCE_SIGNAL (SIGRTMIN + 3)
 
@@ -127,7 +128,7 @@ bool peerfd_is_eventfd(int fd)
 
 bool peerfd_is_uffd(int fd)
 {
-	return peerfd_link_is(fd, "anon_inode:[userfaultfd]");
+	return peerfd_link_is(fd, UFFD_LINK);
 }
 
 bool peerfd_is_unix_stream(int fd)
@@ -188,15 +189,24 @@ const char *peerfd_error(int r)
 	return r == -EDEADLK ? "QEMU made it blocking" : strerror(-r);
 }
 
+/*
+ * What has no path in a file system is the kernel's own, and closes at once. But
+ * the last close of a userfaultfd takes the lock of its process's memory map, which
+ * that can hold as long as it likes: a large one that forks, for seconds.
+ */
+static bool closing_waits(const char *link)
+{
+	return strcmp(link, UFFD_LINK) == 0 ||
+	       (link[0] == '/' && strncmp(link, "/memfd:", 7) != 0);
+}
+
 void peerfd_close(int fd)
 {
 	char link[32];
 
 	if (fd < 0)
 		return;
-	/* What has no path in a file system is the kernel's own, and closes at once. */
-	if (closer_pipe[1] >= 0 && peerfd_link(fd, link, sizeof(link)) && link[0] == '/' &&
-	    strncmp(link, "/memfd:", 7) != 0) {
+	if (closer_pipe[1] >= 0 && peerfd_link(fd, link, sizeof(link)) && closing_waits(link)) {
 		if (write(closer_pipe[1], &fd, sizeof(fd)) == (ssize_t)sizeof(fd))
 			return;
 		ml_warn("vhost: a descriptor of a peer's file stays open: closing earlier ones hangs");

@@ -109,6 +109,13 @@ static void tell(struct lend_vm *vm, int64_t difference)
 	vm_event(vm->lender, LEND_EV_MISMATCH, vm, text);
 }
 
+void audit_count(struct lend_vm *vm, uint64_t now_ns)
+{
+	uint64_t fs = vm_fs_blocks(vm), table = vm_resident(vm) - vm->foreign;
+
+	set_foreign(vm, fs > table ? fs - table : 0, now_ns);
+}
+
 void audit_vm(struct lend_vm *vm, uint64_t now_ns)
 {
 	uint64_t fs = vm_fs_blocks(vm), table = vm_resident(vm) - vm->foreign;
@@ -120,7 +127,5 @@ void audit_vm(struct lend_vm *vm, uint64_t now_ns)
 	tell(vm, (int64_t)fs - (int64_t)table);
 	/* Also where the counts agree again: one slot may have been filled, another emptied. */
 	scan_next(vm);
-	fs = vm_fs_blocks(vm);
-	table = vm_resident(vm) - vm->foreign;
-	set_foreign(vm, fs > table ? fs - table : 0, now_ns);
+	audit_count(vm, now_ns);
 }

@@ -137,6 +137,21 @@ static void stop_vm(struct lend_vm *vm, uint64_t slot)
 	vm_event(vm->lender, LEND_EV_VM_STOPPED, vm, text);
 }
 
+/*
+ * May a resident slot have lost its memory to QEMU? The counts tell, unless another
+ * slot was filled meanwhile; then the source does, where it can.
+ */
+static bool emptied(const struct lend_vm *vm, enum memlease_region region, uint64_t slot)
+{
+	struct backend *b = vm->lender->backend;
+	struct backend_region *at = (struct backend_region *)&vm->region[region].at;
+	uint8_t present = 1;
+
+	if (vm->foreign || vm_fs_blocks(vm) != vm_resident(vm))
+		return true;
+	return b->scan_sees_all && b->ops->scan(at, slot, 1, &present) == 0 && !present;
+}
+
 int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 {
 	struct slots *s = slots_of(vm, region);
@@ -148,8 +163,10 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	switch (slots_state(s, slot)) {
 	case SLOT_RESIDENT:
 		/* A second touch on its way when the first was served, or QEMU emptied its file. */
-		if (vm->foreign || vm_fs_blocks(vm) != vm_resident(vm))
+		if (emptied(vm, region, slot)) {
 			move_again(vm, region, slot);
+			audit_count(vm, lend_now(vm->lender));
+		}
 		return 0;
 	case SLOT_COMMITTED:
 		break;
@@ -167,7 +184,7 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	if (policy_touch(&pool, &snap) && move_in(vm, region, slot, now_ns) == 0) {
 		/* It may have been there in part, counted as foreign. */
 		if (vm->foreign)
-			audit_vm(vm, now_ns);
+			audit_count(vm, now_ns);
 		return 0;
 	}
 	wait_add(vm, region, slot, now_ns);

@@ -170,6 +170,9 @@ void usage_collect(struct lender *l);	/* acknowledgements; forgets VMs that are 
 void usage_tell(struct lender *l);	/* events when the ledger falls behind or catches up */
 
 /* audit.c */
+/* Count foreign blocks anew; cheap, so also for what a guest can cause at will. */
+void audit_count(struct lend_vm *vm, uint64_t now_ns);
+/* The same, and tell of them, and search for a stretch which slots they are: once a second. */
 void audit_vm(struct lend_vm *vm, uint64_t now_ns);
 
 #endif /* ML_LEND_LENDER_H */

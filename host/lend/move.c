@@ -156,7 +156,7 @@ int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, ui
 		at += run;
 	}
 	if (foreign)
-		audit_vm(vm, lend_now(vm->lender));
+		audit_count(vm, lend_now(vm->lender));
 	return 0;
 }
 

@@ -179,7 +179,7 @@ void wait_serve(struct lender *l)
 			break;		/* the source is short; the next tick tries again */
 		take(vm, vm->wait_first, NULL, now_ns);
 		if (vm->foreign)
-			audit_vm(vm, now_ns);
+			audit_count(vm, now_ns);
 		l->hooks.served(l->hooks.ctx, vm, region, slot);
 		if (!l->waiting)
 			tell_ok(l);

@@ -88,6 +88,36 @@ static void a_new_daemon_goes_on(void **state)
 	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 20 * S_NS);
 }
 
+/* QEMU backs boot memory itself where it could not go on without: adopted, not lost. */
+static void blocks_that_qemu_backed_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 4, 10, 0);
+	int fd = open(lend_region_path(vm, BOOT), O_RDWR | O_CLOEXEC);
+	char c = 0;
+
+	assert_true(fd >= 0);
+	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	assert_int_equal(lend_touch(vm, BOOT, 0), 0);
+	lender_close(f->l);
+	assert_int_equal(fallocate(fd, 0, 2 * (off_t)MEMLEASE_BLOCK_BYTES, MEMLEASE_BLOCK_BYTES), 0);
+	assert_int_equal(pwrite(fd, "x", 1, 2 * (off_t)MEMLEASE_BLOCK_BYTES), 1);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	vm = lend_vm_find(f->l, "a");
+	assert_true(lend_resident(vm, BOOT, 2));
+	assert_int_equal(status(vm).resident_blocks, 2);
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS - 2);
+	assert_int_equal(lend_touch(vm, BOOT, 2), 0);
+	assert_int_equal(pread(fd, &c, 1, 2 * (off_t)MEMLEASE_BLOCK_BYTES), 1);
+	assert_int_equal(c, 'x');
+	pass_ms(f, 1000);
+	assert_int_equal(status(vm).resident_block_ns, 2 * S_NS);
+	lender_validate(f->l);
+	lend_vm_end(vm, "test");
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
+	close(fd);
+}
+
 static void qemu_that_ended_meanwhile(void **state)
 {
 	struct fixture *f = *state;
@@ -219,6 +249,57 @@ static void qemu_fills_its_files(void **state)
 	close(fd);
 }
 
+/* What a VM and its QEMU do does not fill the log, however often it is counted. */
+static void foreign_memory_is_told_of_once_a_second(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 18, 0);
+	enum memlease_reason why;
+	int fd = open(lend_region_path(vm, WINDOW), O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	borrow(vm, 0, 8, &why);
+	assert_int_equal(fallocate(fd, 0, 8 * (off_t)MEMLEASE_BLOCK_BYTES, MEMLEASE_BLOCK_BYTES), 0);
+	lender_tick(f->l);
+	assert_int_equal(f->seen.events[LEND_EV_MISMATCH], 1);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(fallocate(fd, 0, (9 + i) * (off_t)MEMLEASE_BLOCK_BYTES,
+					   MEMLEASE_BLOCK_BYTES), 0);
+		assert_int_equal(lend_touch(vm, WINDOW, (uint64_t)i), 0);
+		assert_int_equal(status(vm).resident_blocks, 3 + 2 * i);
+		report(vm, WINDOW, 4, 1);
+		lender_validate(f->l);
+	}
+	assert_int_equal(f->seen.events[LEND_EV_MISMATCH], 1);
+	lender_tick(f->l);
+	assert_int_equal(f->seen.events[LEND_EV_MISMATCH], 2);
+	close(fd);
+}
+
+/* One slot filled, another emptied: the counts agree, but a touch finds what is missing. */
+static void emptied_slot_is_filled_when_touched(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
+	int fd = open(lend_region_path(vm, BOOT), O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	if (!f->l->backend->scan_sees_all)
+		skip();
+	assert_int_equal(lend_touch(vm, BOOT, 0), 0);
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				   (off_t)MEMLEASE_BLOCK_BYTES), 0);
+	assert_int_equal(fallocate(fd, 0, (off_t)MEMLEASE_BLOCK_BYTES,
+				   (off_t)MEMLEASE_BLOCK_BYTES), 0);
+	assert_int_equal(lend_touch(vm, BOOT, 0), 0);
+	assert_int_equal(pool_status(f).fs_resident_blocks, 2);
+	assert_int_equal(status(vm).resident_blocks, 2);
+	lender_tick(f->l);
+	assert_true(lend_resident(vm, BOOT, 1));
+	lender_validate(f->l);
+	close(fd);
+}
+
 /* A slot that is there in part keeps what it has when the file system has no more. */
 static void full_file_system_costs_no_contents(void **state)
 {
@@ -310,11 +391,14 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(usage_reaches_the_ledger),
 		T(a_new_daemon_goes_on),
+		T(blocks_that_qemu_backed_meanwhile),
 		T(qemu_that_ended_meanwhile),
 		T(a_reboot_of_the_machine),
 		T(damaged_records_are_refused),
 		T(pool_size_between_daemons),
 		T(qemu_fills_its_files),
+		T(foreign_memory_is_told_of_once_a_second),
+		T(emptied_slot_is_filled_when_touched),
 		T(full_file_system_costs_no_contents),
 		T(ledger_that_cannot_be_written),
 		T(ended_usage_outlives_the_daemon),

@@ -3,9 +3,11 @@
  * Start-up: read the records of the last daemon, finish what it was doing, and
  * account for the time in between.
  *
- * While no daemon runs nothing becomes resident and nothing is given back. So
- * the source's own count of a VM's blocks, taken before any repair, is what the
- * VM had all the while, and is billed from the record's last update up to now.
+ * While no daemon runs nothing is lent and nothing is given back. So the source's
+ * own count of a VM's blocks, taken before any repair, is billed from the record's
+ * last update up to now. Only what QEMU itself put into its files in that time is
+ * billed too early: the few blocks of boot memory without which its main loop could
+ * not have gone on (qemu-patches, the last one). The first audit adopts them.
  * Then, as of now, half-done moves are finished: what is LENT and not RESIDENT
  * is mapped (again, keeping what is there); a run on its way out is unmapped
  * (again). A crash in here finds the meter at now, and starts over from it.

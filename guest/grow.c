@@ -28,6 +28,7 @@
 #define ML_PAUSE_MAX_MS		5000
 #define ML_OOM_WAIT_MS		5000
 #define ML_IDLE_LOOK_MS		100U	/* while nothing can be borrowed */
+#define ML_SLOW_BYTES_S		(1ULL << 20)
 #define ML_GUARD_MS		20U	/* while a memory block is being emptied */
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
 #define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
@@ -297,7 +298,8 @@ static u32 ml_grow_next(struct ml_device *ml)
 	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false)) {
 		/* With nothing to be had, looking often is of no use. */
 		ml_watch_set(ml, 0);
-		return max(look_ms, ML_IDLE_LOOK_MS);
+		/* But shrinking waits to hear that memory does not go fast any more. */
+		return g->rate > ML_SLOW_BYTES_S ? ML_IDLE_LOOK_MS : max(look_ms, ML_IDLE_LOOK_MS);
 	}
 	/* Half of what may go before the mark is reached: wake up by then. */
 	ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);

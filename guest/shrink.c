@@ -7,7 +7,8 @@
  * ML_ATTEMPT_MS: the kernel goes on for ever with a page that does not move, so
  * `alarm` sends a signal, which is what it heeds. After a round that did not get
  * there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
- * to 5 s), and begins anew. A new target ends the attempt and the pause.
+ * to 5 s), and begins anew; a round that ended because programs take memory fast
+ * is followed by another after 200 ms. A new target ends the attempt and the pause.
  */
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -20,6 +21,7 @@
 #define ML_ATTEMPT_MS		5000
 #define ML_PAUSE_FIRST_MS	1000
 #define ML_PAUSE_MAX_MS		60000
+#define ML_PAUSE_BUSY_MS	200	/* until programs may take less */
 #define ML_PAUSE_URGENT_MAX_MS	5000
 #define ML_ALARM_SIGNAL		SIGUSR1
 #define ML_RANK_NEVER		(~0ULL)
@@ -209,6 +211,7 @@ static void ml_shrink_round(struct ml_device *ml)
 	struct ml_shrink *s = &ml->shrink;
 	u32 i, count = ml->blocks.count;
 
+	s->busy = false;
 	for (i = 0; i < count; i++) {
 		s->rank[i] = ml_shrink_rank(ml, i);
 		cond_resched();
@@ -217,10 +220,14 @@ static void ml_shrink_round(struct ml_device *ml)
 		struct ml_marks marks = ml_marks_of(ml_total_bytes(),
 						    READ_ONCE(ml->low_mark_bytes),
 						    ml->blocks.mb_bytes);
+		u64 available = ml_available(ml);
 
+		if (!ml_may_shrink(available, ml->blocks.mb_bytes, marks.reserve))
+			break;
 		/* What programs will take within a second is as good as gone. */
-		if (!ml_may_shrink(ml_available(ml), ml->blocks.mb_bytes,
-				   marks.reserve + READ_ONCE(ml->grow.rate)))
+		s->busy = !ml_may_shrink(available, ml->blocks.mb_bytes,
+					 marks.reserve + READ_ONCE(ml->grow.rate));
+		if (s->busy)
 			break;
 		i = ml_shrink_pick(ml);
 		if (i >= count)
@@ -250,6 +257,8 @@ static long ml_shrink_after(struct ml_device *ml)
 	} else {
 		ml_shrink_state(ml, MEMLEASE_TARGET_PARTLY);
 	}
+	if (s->busy)
+		return msecs_to_jiffies(min_t(u32, ML_PAUSE_BUSY_MS, most));
 	s->pause_ms = ml_backoff_ms(s->pause_ms, ML_PAUSE_FIRST_MS, ML_PAUSE_MAX_MS);
 	return msecs_to_jiffies(min(s->pause_ms, most));
 }

@@ -26,6 +26,7 @@ struct ml_shrink {
 	bool everything;		/* the driver goes: return all */
 	bool attempt;			/* a block is being emptied */
 	u32 attempts;			/* begun so far */
+	bool busy;			/* the last round ended because programs take memory */
 	u64 *rank;			/* per memory block, in this round */
 
 	/* the target that is being worked on */

@@ -89,15 +89,15 @@ def contents(tap, h, vm):
     asked = 0
     until_s = time.monotonic() + 90
     while vm.ended("hog") is None and time.monotonic() < until_s:
-        what = chance.randrange(4)
-        if what == 0:
-            h.command("report-now", vm.name)
-        elif what == 1:
-            vm.set("--target", "none")
-        else:
-            vm.set("--target", f"{2 * chance.randrange(480, 700)}M", "--deadline", "1s")
-        asked += 1
-        time.sleep(0.1)
+        for what in chance.sample(range(4), 4):
+            if what == 0:
+                h.command("report-now", vm.name)
+            elif what == 1:
+                vm.set("--target", "none")
+            else:
+                vm.set("--target", f"{2 * chance.randrange(480, 700)}M", "--deadline", "1s")
+            asked += 1
+            time.sleep(0.1)
     vm.set("--target", "none")
     code, out = vm.wait("hog", 10)
     tap.say(f"asked {asked} times; {vm.status()['reported-blocks']} blocks reported")

@@ -95,8 +95,6 @@ void vm_view(const json_t *json, struct vm_view *out)
 		.waited_touches = get_u64(json, "waited-touches"),
 		.wait_ns = get_u64(json, "wait-ns"),
 		.longest_wait_ns = get_u64(json, "longest-wait-ns"),
-		.resident_block_ns = get_u64(json, "resident-block-ns"),
-		.committed_block_ns = get_u64(json, "committed-block-ns"),
 		.created_ms = (int64_t)get_u64(json, "created"),
 	};
 	guest_view(json_object_get(json, "guest"), &out->guest);

@@ -38,7 +38,6 @@ struct vm_view {
 	uint64_t target_blocks, target_seq, target_deadline_ms;
 	uint64_t touches, reported_blocks, waiting_touches, waited_touches;
 	uint64_t wait_ns, longest_wait_ns;
-	uint64_t resident_block_ns, committed_block_ns;
 	int64_t created_ms;
 	struct guest_view guest;
 };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "../base/cleanup.h"
+#include "../bill/decimal.h"
 
 /* JSON's integers end at 63 bits. */
 static json_t *number(uint64_t value)
@@ -105,6 +106,14 @@ static void add_blocks(json_t *to, const struct vm_status *vm)
 	json_object_set_new(to, "target-state", json_string(target_state(vm)));
 }
 
+/* More than 53 or 64 bits: as text, for the clients' sake. */
+static void set_wide(json_t *to, const char *key, ml_u128 value)
+{
+	char text[U128_TEXT_MAX];
+
+	json_object_set_new(to, key, json_string(u128_format(value, text)));
+}
+
 static void add_meter(json_t *to, const struct vm_status *vm)
 {
 	set(to, "touches", vm->touches);
@@ -113,8 +122,8 @@ static void add_meter(json_t *to, const struct vm_status *vm)
 	set(to, "waited-touches", vm->waited);
 	set(to, "wait-ns", vm->wait_ns);
 	set(to, "longest-wait-ns", vm->longest_wait_ns);
-	set(to, "resident-block-ns", vm->resident_block_ns);
-	set(to, "committed-block-ns", vm->committed_block_ns);
+	set_wide(to, "resident-block-ns", vm->resident_block_ns);
+	set_wide(to, "committed-block-ns", vm->committed_block_ns);
 	json_object_set_new(to, "created", json_integer(vm->created_wall_ms));
 }
 

@@ -26,6 +26,7 @@
 
 #include "../../proto/memlease_abi.h"
 #include "../base/clock.h"
+#include "../base/wide.h"
 
 #define LEND_NAME_MAX 63	/* bytes of a VM's, tenant's or plan's name, without the NUL */
 #define LEND_VMS_MAX 4096	/* VMs of one host */
@@ -85,8 +86,8 @@ struct vm_status {
 	uint64_t waited;		/* touches that ever had to wait */
 	uint64_t wait_ns;		/* sum of their waits, those under way included */
 	uint64_t longest_wait_ns;
-	uint64_t resident_block_ns;	/* exact integral since the VM began, up to now */
-	uint64_t committed_block_ns;
+	ml_u128 resident_block_ns;	/* exact integral since the VM began, up to now */
+	ml_u128 committed_block_ns;
 	int64_t created_wall_ms;
 	/* The guest's own statistics: by enum memlease_stat_tag; a tag never sent is 0 and not valid. */
 	uint64_t guest_stat[MEMLEASE_MAX_STATS];

@@ -107,8 +107,8 @@ void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
 	snprintf(out->broken_text, sizeof(out->broken_text), "%s", rec->broken_text);
 	out->reported_blocks = rec->reported_blocks;
 	waits_status(vm, now_ns, out);
-	out->resident_block_ns = ml_clamp64(m->total.resident_ns);
-	out->committed_block_ns = ml_clamp64(m->total.committed_ns);
+	out->resident_block_ns = m->total.resident_ns;
+	out->committed_block_ns = m->total.committed_ns;
 	out->created_wall_ms = rec->created_ms;
 	memcpy(out->guest_stat, rec->guest_stat, sizeof(out->guest_stat));
 	out->guest_stat_valid = rec->guest_stat_valid;

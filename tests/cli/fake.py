@@ -138,7 +138,7 @@ def vm(name, **fields):
         "window-committed-blocks": 384, "resident-blocks": 300, "boot-resident-blocks": 100,
         "peak-resident-blocks": 400, "target-blocks": None, "target-seq": 0, "target-deadline-ms": 0,
         "target-state": "none", "broken": "", "touches": 1000, "reported-blocks": 700, "waiting-touches": 0,
-        "waited-touches": 0, "wait-ns": 0, "longest-wait-ns": 0, "resident-block-ns": 1, "committed-block-ns": 1,
+        "waited-touches": 0, "wait-ns": 0, "longest-wait-ns": 0, "resident-block-ns": "1", "committed-block-ns": "1",
         "created": 1795221642000, "guest": {}, "boot-path": f"/p/{name}.boot", "window-path": f"/p/{name}.window",
         "vhost-socket": f"/r/{name}.vhost.sock", "qmp-socket": f"/r/{name}.qmp.sock",
     }

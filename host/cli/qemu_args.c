@@ -138,11 +138,13 @@ static void add_kernel(const struct qemu_spec *spec, struct words *out)
 	words_optf(out, "-kernel", "%s", spec->kernel);
 	if (spec->initrd)
 		words_optf(out, "-initrd", "%s", spec->initrd);
-	words_optf(out, "-append", "%s%s%s", append,
+	words_optf(out, "-append", "%s%s%s%s", append,
 		   cmdline_sets(append, "console=") ? "" : *append ? " console=ttyS0" : "console=ttyS0",
 		   /* The page array of borrowed memory in that memory, not in boot memory. */
 		   cmdline_sets(append, "memory_hotplug.memmap_on_memory=") ? "" :
-		   " memory_hotplug.memmap_on_memory=1");
+		   " memory_hotplug.memmap_on_memory=1",
+		   /* Or Linux sets 64 MiB aside for devices that reach 4 GiB only; ours reach all. */
+		   cmdline_sets(append, "swiotlb=") ? "" : " swiotlb=noforce");
 }
 
 static int add_console(const struct vm_view *vm, const struct qemu_spec *spec, struct words *out)

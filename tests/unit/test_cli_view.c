@@ -235,7 +235,7 @@ static void qemu_with_kernel(void **state)
 			    "socket,id=memlease,path=/run/vm/web1.vhost.sock,reconnect-ms=200");
 	assert_non_null(value_of(&words, "-device", "vhost-user-memlease-pci,"));
 	assert_string_equal(value_of(&words, "-append", ""),
-			    "quiet console=hvc0 memory_hotplug.memmap_on_memory=1");
+			    "quiet console=hvc0 memory_hotplug.memmap_on_memory=1 swiotlb=noforce");
 	assert_string_equal(value_of(&words, "-serial", ""), "stdio");
 	assert_null(value_of(&words, "-drive", ""));
 	assert_string_equal(words.v[words.count - 1], "pvpanic");
@@ -246,14 +246,14 @@ static void qemu_leaves_alone_what_was_set(void **state)
 	char *extra[] = { "-serial", "file:x", "--display", "gtk", NULL };
 	struct qemu_spec spec = {
 		.qemu = "q", .kvm = true, .cpus = 1, .kernel = "k",
-		.append = "memory_hotplug.memmap_on_memory=0 xconsole=1", .extra = extra,
+		.append = "memory_hotplug.memmap_on_memory=0 swiotlb=force xconsole=1", .extra = extra,
 	};
 	auto_words struct words words = { 0 };
 
 	(void)state;
 	assert_int_equal(qemu_args(&a_vm, &spec, &words), 0);
 	assert_string_equal(value_of(&words, "-append", ""),
-			    "memory_hotplug.memmap_on_memory=0 xconsole=1 console=ttyS0");
+			    "memory_hotplug.memmap_on_memory=0 swiotlb=force xconsole=1 console=ttyS0");
 	assert_null(value_of(&words, "-display", ""));
 	assert_string_equal(value_of(&words, "-serial", ""), "file:x");
 	assert_string_equal(value_of(&words, "-accel", ""), "kvm");

@@ -63,13 +63,15 @@ class Tap:
         """End a host now; its logs are shown if there were more failures than these."""
         self.hosts.remove(host)
         try:
-            host.end(self)
-        except Exception:
-            self.check(False, "the host ended in order", traceback.format_exc())
-        if self.failures > failures:
-            self.say(host.tails())
-            host.keep_logs = True
-        host.clean()
+            try:
+                host.end(self)
+            except Exception:
+                self.check(False, "the host ended in order", traceback.format_exc())
+            if self.failures > failures:
+                host.keep_logs = True
+                self.say(host.tails())
+        finally:	# even if nobody reads what is printed here
+            host.clean()
 
     def _one(self, function, arguments):
         self.prefix = "".join(f"{a}: " for a in arguments)

@@ -4,8 +4,9 @@
 For scripts/demo. Knows nothing of VMs: it gets points (seconds, MiB) and marks.
 """
 
-WIDTH, HEIGHT = 960, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 48, 50
+WIDTH, HEIGHT = 960, 460
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 88, 50
+MARK_ROW, MARK_CHAR = 13, 6	# pixels: a row of the marks' texts, a letter at most
 
 
 def nice_step(span, most):
@@ -18,14 +19,30 @@ def nice_step(span, most):
         step *= 10
 
 
+def mark_lines(marks, x):
+    """Vertical lines with their texts, each in the lowest row where it has room."""
+    out, ends = [], []
+    for t, text in marks:
+        width = MARK_CHAR * len(text) + 6
+        left = min(x(t) + 3, WIDTH - width)
+        row = next((i for i, end in enumerate(ends) if end <= left), len(ends))
+        ends[row:row + 1] = [left + width]
+        base = TOP - 6 - MARK_ROW * row
+        out.append(f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{base - 8}" '
+                   f'y2="{HEIGHT - BOTTOM}" stroke="#888" stroke-dasharray="3 3"/>'
+                   f'<text x="{left:.1f}" y="{base}" font-size="11" fill="#444">'
+                   f'{escape(text)}</text>')
+    return out
+
+
 def svg(title, series, marks):
     """An SVG document.
 
-    series: list of (name, colour, filled, [(seconds, MiB)]); marks: list of
-    (seconds, text), drawn as vertical lines.
+    series: list of (name, what it means, colour, filled, [(seconds, MiB)]); marks:
+    list of (seconds, text) in the order of time, drawn as vertical lines.
     """
-    t_max = max((p[0] for s in series for p in s[3]), default=1) or 1
-    y_max = max((p[1] for s in series for p in s[3]), default=1) * 1.05 or 1
+    t_max = max((p[0] for s in series for p in s[4]), default=1) or 1
+    y_max = max((p[1] for s in series for p in s[4]), default=1) * 1.05 or 1
     plot_w, plot_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def x(t):
@@ -50,7 +67,7 @@ def svg(title, series, marks):
     out.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">seconds</text>')
     out.append(f'<text x="16" y="{TOP + plot_h / 2}" text-anchor="middle" '
                f'transform="rotate(-90 16 {TOP + plot_h / 2})">MiB</text>')
-    for name, colour, filled, points in series:
+    for _, _, colour, filled, points in series:
         if not points:
             continue
         path = " ".join(f"{x(t):.1f},{y(v):.1f}" for t, v in thin(points))
@@ -61,16 +78,12 @@ def svg(title, series, marks):
         else:
             out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" '
                        'stroke-width="2"/>')
-    for i, (t, text) in enumerate(marks):
-        row = TOP - 4 - 12 * (i % 2)
-        out.append(f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{row + 2}" '
-                   f'y2="{HEIGHT - BOTTOM}" stroke="#888" stroke-dasharray="3 3"/>'
-                   f'<text x="{x(t) + 3:.1f}" y="{row}" font-size="10" fill="#444">'
-                   f'{escape(text)}</text>')
-    for i, (name, colour, _, _) in enumerate(series):
-        left = WIDTH - RIGHT - 150 * (len(series) - i)
-        out.append(f'<rect x="{left}" y="10" width="12" height="12" fill="{colour}"/>'
-                   f'<text x="{left + 18}" y="20">{escape(name)}</text>')
+    out += mark_lines(marks, x)
+    for i, (name, meaning, colour, _, _) in enumerate(series):
+        left = LEFT + 280 * i
+        out.append(f'<rect x="{left}" y="32" width="12" height="12" fill="{colour}"/>'
+                   f'<text x="{left + 18}" y="42"><tspan font-weight="bold">{escape(name)}</tspan>'
+                   f': {escape(meaning)}</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"
 

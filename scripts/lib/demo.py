@@ -23,8 +23,7 @@ from lib.vm import wait_ended  # noqa: E402
 
 KERNEL = "6.12"
 NAME = "demo"
-BOOT, LIMIT = "256M", "3G"
-LIMIT_MIB = 3072
+BOOT_MIB, LIMIT_MIB = 256, 3072
 POOL = "3G"
 OUT = os.path.join(TOP, "build", "demo")
 KEYS, VALUE_BYTES = 1750, 1000000	# large values, as of a cache of documents
@@ -114,17 +113,19 @@ def fill(vm):
         raise SystemExit(f"demo: redis holds {keys} keys, not {KEYS}")
 
 
-def empty(host, vm, near_mib):
+def empty(host, vm, watch, near_mib):
     """Empty the database; seconds from its memory being free to its being back on the host."""
+    watch.mark("emptying")
     vm.sh("redis-cli flushall sync; redis-cli memory purge", timeout_s=60)
     freed_ns = time.monotonic_ns()
+    watch.mark("empty")
     time.sleep(4)
     took = host.sampler.since(freed_ns, near_mib / 2)
     return took, host.sampler.now() * 2
 
 
 def run(host):
-    vm = host.vm_start(NAME, kernel=KERNEL, boot=BOOT, limit=LIMIT, tenant="acme", plan="standard")
+    vm = host.vm_start(NAME, kernel=KERNEL, boot=f"{BOOT_MIB}M", limit=f"{LIMIT_MIB}M", tenant="acme", plan="standard")
     watch = Watch(host, vm)
     vm.wait_up()
     accelerator = "kvm" if "enabled" in vm.monitor("info kvm").split(":")[-1].split() else "tcg"
@@ -139,16 +140,17 @@ def run(host):
         watch.mark(f"{turn} fill")
         fill(vm)
         time.sleep(1)
-        watch.mark("emptied")
-        took, now = empty(host, vm, begin_mib + SHRINK_NEAR_MIB)
+        took, now = empty(host, vm, watch, begin_mib + SHRINK_NEAR_MIB)
         shrinks.append(took)
         emptied_mib.append(round(now))
         if took is None:
             print(f"demo: 4 s after it was emptied the VM still has {now:.0f} MiB, it began with "
                   f"{begin_mib:.0f} MiB", file=sys.stderr)
     watch.mark("target 512M")
+    print(f"$ memlease set {NAME} --target 512M --wait")
     print(host.command("set", NAME, "--target", "512M", "--wait", timeout_s=60).strip())
     time.sleep(1)
+    print(f"$ memlease status {NAME}")
     print(host.command("status", NAME))
     final = host.sampler.now()
     watch.mark("stop")
@@ -159,7 +161,7 @@ def run(host):
     watch.stop()
     return {
         "backend": host.pool()["backend"], "guest_kernel": KERNEL, "accelerator": accelerator,
-        "boot_blocks": 128, "begin_resident_mib": round(begin_mib),
+        "boot_blocks": BOOT_MIB // 2, "begin_resident_mib": round(begin_mib),
         "emptied_resident_mib": emptied_mib,
         "peak_resident_blocks": round(host.sampler.peak()),
         "final_resident_blocks": round(final),
@@ -171,27 +173,37 @@ def run(host):
 
 
 def show(host, summary, watch):
+    print("$ memlease bill")
     print(host.command("bill"))
     os.makedirs(OUT, exist_ok=True)
     began_ns = watch.began_ns
     resident = [((at - began_ns) / 1e9, blocks * 2) for at, blocks in host.sampler.curve()]
-    title = f"A VM with {BOOT} of boot memory and a limit of {LIMIT} ({summary['accelerator']})"
+    how = "on KVM" if summary["accelerator"] == "kvm" else "emulated, without KVM"
+    title = (f"A VM with {BOOT_MIB} MiB of boot memory and a limit of {LIMIT_MIB} MiB, "
+             f"and a database in it ({how})")
+    series = [("committed", "what the guest may touch", "#d08020", False, watch.committed),
+              ("resident", "host memory behind the VM, metered and billed", "#2060c0", True, resident)]
     with open(os.path.join(OUT, "memory.svg"), "w") as file:
-        file.write(chart.svg(title, [("committed", "#d08020", False, watch.committed),
-                                     ("resident", "#2060c0", True, resident)], watch.marks))
+        file.write(chart.svg(title, series, watch.marks))
     with open(os.path.join(OUT, "summary.json"), "w") as file:
         json.dump(summary, file, indent=2)
         file.write("\n")
     billed, seen = summary["billed_block_seconds"], summary["observed_block_seconds"]
-    print(f"billed {billed:.1f} block-seconds, observed {seen:.1f}: "
-          f"off by {abs(billed - seen) / seen * 100:.3f} %")
-    print(f"began at {summary['begin_resident_mib']} MiB, peak "
-          f"{summary['peak_resident_blocks'] * 2} MiB; after each emptying back within "
-          f"{summary['seconds_to_shrink']} s")
-    print("see build/demo/memory.svg and build/demo/summary.json")
+    print(f"The bill has {billed:.1f} block-seconds (a block of 2 MiB for a second) of resident memory;")
+    print(f"a count of the pool's files 100 times a second says {seen:.1f}: "
+          f"{abs(billed - seen) / seen * 100:.3f} % apart.")
+    took = summary["seconds_to_shrink"]
+    print(f"The VM began at {summary['begin_resident_mib']} MiB, had {summary['peak_resident_blocks'] * 2} MiB "
+          "at most, and " + ("did not come back after it was emptied." if took is None else
+          f"was back within {SHRINK_NEAR_MIB} MiB of where it began {took:.1f} s after its memory was free."))
+    print("The curve is in build/demo/memory.svg, the figures are in build/demo/summary.json.")
 
 
 def main():
+    print(f"A VM with {BOOT_MIB} MiB of boot memory and a limit of {LIMIT_MIB} MiB; in it a database (redis) is "
+          f"filled\nwith {KEYS * VALUE_BYTES >> 20} MiB and emptied, twice. The bars go up to the limit:\n"
+          "  █ resident: host memory behind the VM, metered and billed\n"
+          "  ▒ committed: what the guest may touch besides\n", flush=True)
     host = Host(Report, POOL, keep=True)
     try:
         summary, watch = run(host)

@@ -205,8 +205,10 @@ static void pool_size_between_daemons(void **state)
 	lender_close(f->l);
 	f->config.pool_blocks = 4;
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EBUSY);
-	f->config.pool_blocks = POOL_BLOCKS * 100;
-	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -ENOSPC);
+	if (f->scratch.mounted) {	/* of a size of its own */
+		f->config.pool_blocks = POOL_BLOCKS * 100;
+		assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -ENOSPC);
+	}
 	f->config.pool_blocks = 10;
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
 	assert_int_equal(pool_status(f).free_blocks, 2);

@@ -99,7 +99,12 @@ static int ml_report_list(struct ml_device *ml, struct scatterlist *sgl, u32 nen
 	return n ? ml_report_send(ml, ml_spans_join(r->spans, n)) : 0;
 }
 
-/* The kernel hands us free pages, which nobody else can use until we return. */
+/*
+ * The kernel hands us free pages, which nobody else can use until we return. It
+ * queues its work on one workqueue and we queue it on another, so two passes can
+ * run at a time: without the lock the second would write its pages into the
+ * request of the first, and have them back in use before the host takes them.
+ */
 static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatterlist *sgl,
 			   unsigned int nents)
 {
@@ -115,7 +120,9 @@ static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatter
 	for_each_sg(sgl, sg, nents, i)
 		bytes += sg->length;
 	atomic64_add(bytes, &r->isolated_bytes);
+	mutex_lock(&r->one_pass);
 	rc = ml_report_list(ml, sgl, nents);
+	mutex_unlock(&r->one_pass);
 	atomic64_sub(bytes, &r->isolated_bytes);
 	return rc;
 }
@@ -196,6 +203,7 @@ int ml_report_init(struct ml_device *ml)
 	r->interval_ms = ML_REPORT_INTERVAL_MS;
 	r->last_drain = jiffies;
 	r->status = -EOPNOTSUPP;
+	mutex_init(&r->one_pass);
 	INIT_DELAYED_WORK(&r->drive, ml_report_drive);
 	if (!virtio_has_feature(ml->vdev, MEMLEASE_F_REPORTING))
 		return 0;

@@ -8,6 +8,7 @@
 #define MEMLEASE_REPORT_H
 
 #include <linux/atomic.h>
+#include <linux/mutex.h>
 #include <linux/page_reporting.h>
 #include <linux/workqueue.h>
 
@@ -21,7 +22,8 @@ struct ml_request;
 struct ml_report {
 	struct page_reporting_dev_info prdev;
 	struct delayed_work drive;
-	struct ml_request *req;		/* of the callback, which runs one at a time */
+	struct mutex one_pass;		/* req and spans, across the wait for the answer */
+	struct ml_request *req;
 	struct ml_span *spans;
 	bool registered;
 	bool held;			/* device gone, broken or asleep */

@@ -155,7 +155,8 @@ static u32 ml_report_drive_once(struct ml_device *ml)
 		before = r->offered;
 		refused = r->offered - atomic64_read(&r->reported);
 		atomic_set(&r->prdev.state, ML_PAGE_REPORTING_REQUESTED);
-		mod_delayed_work(system_freezable_wq, &r->prdev.work, 0);
+		/* Not on one that freezes: stopping for sleep waits for the flush. */
+		mod_delayed_work(ml->wq, &r->prdev.work, 0);
 		flush_delayed_work(&r->prdev.work);
 		if (r->offered - atomic64_read(&r->reported) != refused)
 			return ML_REFUSED_PAUSE_MS;

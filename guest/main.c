@@ -67,7 +67,7 @@ static void ml_hold(struct ml_device *ml, bool held)
 {
 	if (held)
 		ml_grow_hold(ml);
-	else
+	else if (!READ_ONCE(ml->pm_hold))	/* or when the machine is awake: ml_pm_notify() */
 		ml_grow_start(ml);
 	ml_shrink_hold(ml, held);
 	ml_report_hold(ml, held);
@@ -247,9 +247,10 @@ static int ml_pm_notify(struct notifier_block *nb, unsigned long action, void *a
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
 	case PM_POST_SUSPEND:
-		if (READ_ONCE(ml->pm_hold) && !READ_ONCE(ml->broken))
-			ml_grow_start(ml);
+		held = READ_ONCE(ml->pm_hold);
 		WRITE_ONCE(ml->pm_hold, false);
+		if (held && !READ_ONCE(ml->broken) && !READ_ONCE(ml->stopped))
+			ml_grow_start(ml);
 		break;
 	}
 	return NOTIFY_OK;

@@ -52,7 +52,8 @@ static u64 ml_drain_bytes(struct zone *zone)
 /* A page of just this zone, or NULL. */
 static struct page *ml_drain_page(struct zone *zone)
 {
-	gfp_t gfp = __GFP_THISNODE | __GFP_NORETRY | __GFP_NOWARN;
+	/* Of a movable page block: what is isolated for a moment becomes one for good. */
+	gfp_t gfp = __GFP_MOVABLE | __GFP_THISNODE | __GFP_NORETRY | __GFP_NOWARN;
 	struct page *page;
 
 	switch (zone_idx(zone)) {

@@ -46,6 +46,8 @@ static void ml_grow_give_back(struct ml_device *ml, u32 i)
 	if (span.count) {
 		ml_request_spans(ml->grow.give_back, MEMLEASE_REQ_RETURN, &span, 1);
 		rc = ml_queue_call(&ml->queue, ml->grow.give_back);
+		if (!rc && ml_request_done(ml->grow.give_back, 0) != span.count)
+			rc = -EAGAIN;
 	}
 	if (rc) {
 		WRITE_ONCE(ml->blocks.block[i].stuck, true);

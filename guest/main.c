@@ -20,6 +20,7 @@
 #include <linux/device.h>
 #include <linux/jiffies.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/suspend.h>
 #include <linux/virtio_config.h>
@@ -423,9 +424,18 @@ out_free:
 
 /*
  * The device goes though Linux uses memory of it. A reset would return that
- * memory, and the first touch stop the VM: so the device is left as it is, with
- * the buffers that it may still write to.
+ * memory, and the first touch stop the VM. But the rings are freed, and pages of
+ * a REPORT that nobody answered are used again: so the device must not look at
+ * them any more. Off the bus it does not, and keeps all else as it is.
  */
+static void ml_off_the_bus(struct ml_device *ml)
+{
+	struct device *bus = ml->vdev->dev.parent;
+
+	if (dev_is_pci(bus))
+		pci_clear_master(to_pci_dev(bus));
+}
+
 static void ml_abandon(struct ml_device *ml, u64 held)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(ML_LEAVE_MS);
@@ -435,6 +445,7 @@ static void ml_abandon(struct ml_device *ml, u64 held)
 	ml_hold(ml, true);
 	while (READ_ONCE(ml->queue.users) && time_before(jiffies, end))
 		schedule_timeout_idle(HZ / 10);
+	ml_off_the_bus(ml);
 	ml_stop_parts(ml);
 	ml->vdev->config->del_vqs(ml->vdev);
 	ml_report_exit(ml);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The watch; see watch.h. A timer stays on its processor: where it was pinned,
- * or to where it moved when that processor went away, until it comes back.
+ * The watch; see watch.h. A timer stays on its processor, and goes when that
+ * processor does.
  */
 #include <linux/cpuhotplug.h>
 #include <linux/jiffies.h>

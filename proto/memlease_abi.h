@@ -42,14 +42,15 @@
  * Queue 0, requests. A request is one descriptor chain: a device-readable part
  * (struct memlease_request, then its extents or statistics) followed by a
  * device-writable part (struct memlease_response, then one struct
- * memlease_answer per extent). The boundaries between descriptors carry no
- * meaning. The device handles requests in the order of the available ring and
+ * memlease_answer per extent, or the figures asked for). The boundaries between
+ * descriptors carry no meaning. The device handles requests in the order of the available ring and
  * has fully carried out a request when it appears in the used ring.
  *
  * Queue 1, events. The driver keeps device-writable buffers of at least
  * sizeof(struct memlease_event) there; the device fills one per event, in
  * order. Without a buffer, REPORT_NOW and TARGET wait and are merged with later
- * ones of their type; RETIRED waits and is never dropped.
+ * ones of their type; RETIRED waits and is not merged away. Events that wait are
+ * lost if the host's daemon is restarted: of TARGET the config space remains.
  *
  * Both queues use the split layout, and lie in boot memory, as do all buffers.
  *
@@ -58,8 +59,8 @@
  * 1. The driver negotiates VIRTIO_F_VERSION_1 and the features below, reads the
  *    config space, refuses a version or block size it does not know, sets up
  *    both queues, sets DRIVER_OK, and fills the event queue.
- * 2. BORROW, REPORT, RETURN and STATS may then follow in any number and order,
- *    with these bounds:
+ * 2. BORROW, REPORT, RETURN, STATS and QUERY may then follow in any number and
+ *    order, with these bounds:
  *    - the extents of one request do not overlap and lie wholly inside their
  *      region; their number is at most max_extents;
  *    - a slot of boot memory is never borrowed or returned;
@@ -103,16 +104,18 @@
 
 /*
  * Feature bits. EAGER is offered when blocks are attached at BORROW rather than
- * at first touch; a driver must accept it if offered. Without REPORTING, REPORT
- * is a violation; without STATS, so is STATS.
+ * at first touch; a driver must accept it if offered. A host whose blocks lie in
+ * ordinary files cannot pin them, and does not offer it. Without REPORTING,
+ * REPORT is a violation; without STATS, so is STATS; without QUERY, QUERY.
  */
 #define MEMLEASE_F_EAGER	0
 #define MEMLEASE_F_REPORTING	1
 #define MEMLEASE_F_STATS	2
+#define MEMLEASE_F_QUERY	3
 
 /* Bounds. */
 #define MEMLEASE_MAX_EXTENTS	128	/* extents of one request */
-#define MEMLEASE_MAX_STATS	32	/* statistics of one request */
+#define MEMLEASE_MAX_STATS	32	/* statistics or figures of one request */
 
 #define MEMLEASE_NO_TARGET	(~0ULL)	/* target_blocks: grow freely */
 
@@ -124,8 +127,8 @@ enum memlease_broken {
 	MEMLEASE_BROKEN_NOT	= 0,
 	MEMLEASE_BROKEN_RING	= 1,	/* a ring or a descriptor chain is malformed */
 	MEMLEASE_BROKEN_LENGTH	= 2,	/* a request is too short or too long, or its response does not fit */
-	MEMLEASE_BROKEN_TYPE	= 3,	/* unknown request type, or one whose feature was not negotiated */
-	MEMLEASE_BROKEN_COUNT	= 4,	/* too many extents or statistics, or an empty extent */
+	MEMLEASE_BROKEN_TYPE	= 3,	/* unknown request type, or one whose feature was not negotiated, or reserved is not 0 */
+	MEMLEASE_BROKEN_COUNT	= 4,	/* no or too many extents, statistics or figures, or an empty extent */
 	MEMLEASE_BROKEN_RANGE	= 5,	/* unknown region, or an extent outside its region */
 	MEMLEASE_BROKEN_OVERLAP	= 6,	/* two extents of one request overlap */
 	MEMLEASE_BROKEN_ORDER	= 7,	/* REPORT of a slot that is not committed */
@@ -173,11 +176,12 @@ enum memlease_request_type {
 	MEMLEASE_REQ_RETURN	= 2,	/* n extents */
 	MEMLEASE_REQ_REPORT	= 3,	/* n extents */
 	MEMLEASE_REQ_STATS	= 4,	/* n statistics, no answers */
+	MEMLEASE_REQ_QUERY	= 5,	/* nothing follows; n figures are asked for */
 };
 
 struct memlease_request {
 	__le16 type;			/* enum memlease_request_type */
-	__le16 count;			/* extents or statistics that follow, at least 1 */
+	__le16 count;			/* extents or statistics that follow, or figures asked for; at least 1 */
 	__le32 reserved;		/* 0 */
 	__le64 cookie;			/* the driver's own; copied to the response */
 };
@@ -189,7 +193,7 @@ struct memlease_request {
  */
 struct memlease_response {
 	__le16 status;			/* enum memlease_status */
-	__le16 count;			/* answers that follow */
+	__le16 count;			/* answers, or figures, that follow */
 	__le32 done_blocks;
 	__le64 cookie;
 };
@@ -211,12 +215,15 @@ enum memlease_reason {
 	MEMLEASE_WHY_TARGET	= 2,	/* above the target while others wait for memory: ask again later */
 	MEMLEASE_WHY_POOL	= 3,	/* the host sells no more at present: ask again later */
 	MEMLEASE_WHY_RETIRED	= 4,	/* the slot was retired after a memory error */
-	MEMLEASE_WHY_RATE	= 5,	/* too many requests: ask again later */
+	MEMLEASE_WHY_RATE	= 5,	/* too many requests: ask again later; for hosts that count them: memleased never says so */
 };
 
-/* A statistic: what the guest knows of itself. Unknown tags are ignored. */
+/*
+ * A statistic: what the guest knows of itself. Unknown tags are ignored. And, in
+ * the answer to QUERY, a figure: what the host knows of the VM.
+ */
 struct memlease_stat {
-	__le16 tag;			/* enum memlease_stat_tag */
+	__le16 tag;			/* enum memlease_stat_tag, or enum memlease_query_tag */
 	__le16 reserved[3];
 	__le64 value;
 };
@@ -238,6 +245,21 @@ enum memlease_target_state {
 	MEMLEASE_TARGET_WORKING	= 1,
 	MEMLEASE_TARGET_MET	= 2,
 	MEMLEASE_TARGET_PARTLY	= 3,	/* the deadline passed; see COMMITTED_BLOCKS */
+};
+
+/*
+ * The figures of QUERY: what the meter of the VM counts, all as of one instant.
+ * The writable part has room for as many struct memlease_stat as were asked for.
+ * The device fills them in the order of the tags, as many as it knows, says in
+ * count how many, and leaves the rest 0. A later device may know more.
+ */
+enum memlease_query_tag {
+	MEMLEASE_QUERY_RESIDENT_BLOCKS	= 1,	/* window and boot memory */
+	MEMLEASE_QUERY_RESIDENT_BOOT_BLOCKS = 2,
+	MEMLEASE_QUERY_METERED_BLOCK_NS	= 3,	/* resident block-nanoseconds since the VM was started */
+	MEMLEASE_QUERY_COMMITTED_BLOCKS	= 4,	/* window and boot memory */
+	MEMLEASE_QUERY_METERED_HIGH	= 5,	/* bits 64 and up of METERED_BLOCK_NS: 512 GiB fill 64 bits in 19 h */
+	MEMLEASE_QUERY_COUNT		= 5,	/* figures of this version */
 };
 
 /* Events. */

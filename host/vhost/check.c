@@ -47,6 +47,8 @@ static const char *type_name(enum memlease_request_type type)
 		return "REPORT";
 	case MEMLEASE_REQ_STATS:
 		return "STATS";
+	case MEMLEASE_REQ_QUERY:
+		return "QUERY";
 	}
 	return "?";
 }
@@ -55,6 +57,8 @@ size_t check_response_bytes(enum memlease_request_type type, uint32_t count)
 {
 	if (type == MEMLEASE_REQ_STATS)
 		return sizeof(struct memlease_response);
+	if (type == MEMLEASE_REQ_QUERY)
+		return sizeof(struct memlease_response) + count * sizeof(struct memlease_stat);
 	return sizeof(struct memlease_response) + count * sizeof(struct memlease_answer);
 }
 
@@ -62,12 +66,14 @@ static enum memlease_broken check_type(const struct checker *c, uint16_t type, u
 {
 	uint64_t need = 0;
 
-	if (type < MEMLEASE_REQ_BORROW || type > MEMLEASE_REQ_STATS)
+	if (type < MEMLEASE_REQ_BORROW || type > MEMLEASE_REQ_QUERY)
 		return broken(c, MEMLEASE_BROKEN_TYPE, "request type %u is unknown", type);
 	if (type == MEMLEASE_REQ_REPORT)
 		need = 1ULL << MEMLEASE_F_REPORTING;
 	if (type == MEMLEASE_REQ_STATS)
 		need = 1ULL << MEMLEASE_F_STATS;
+	if (type == MEMLEASE_REQ_QUERY)
+		need = 1ULL << MEMLEASE_F_QUERY;
 	if (need & ~c->env->features)
 		return broken(c, MEMLEASE_BROKEN_TYPE,
 			      "%s was sent, but its feature (0x%" PRIx64 ") was not negotiated",
@@ -81,10 +87,11 @@ static enum memlease_broken check_type(const struct checker *c, uint16_t type, u
 
 static enum memlease_broken check_size(const struct checker *c, uint16_t count)
 {
-	uint32_t most = c->out->type == MEMLEASE_REQ_STATS ? MEMLEASE_MAX_STATS
-							   : MEMLEASE_MAX_EXTENTS;
-	uint64_t want = sizeof(struct memlease_request) +
-			(uint64_t)count * sizeof(struct memlease_extent);
+	enum memlease_request_type type = c->out->type;
+	uint32_t most = type == MEMLEASE_REQ_STATS || type == MEMLEASE_REQ_QUERY ?
+			MEMLEASE_MAX_STATS : MEMLEASE_MAX_EXTENTS;
+	uint64_t items = type == MEMLEASE_REQ_QUERY ? 0 : count;
+	uint64_t want = sizeof(struct memlease_request) + items * sizeof(struct memlease_extent);
 	size_t room = check_response_bytes(c->out->type, count);
 
 	_Static_assert(sizeof(struct memlease_stat) == sizeof(struct memlease_extent), "one size");
@@ -309,8 +316,9 @@ enum memlease_broken check_request(const struct check_env *env, const void *byte
 		b = check_size(&c, le16toh(head.count));
 	if (b)
 		return b;
-	if (out->type != MEMLEASE_REQ_STATS)
-		return check_extents(&c, items);
-	take_stats(&c, items);
-	return MEMLEASE_BROKEN_NOT;
+	if (out->type == MEMLEASE_REQ_STATS)
+		take_stats(&c, items);
+	else if (out->type != MEMLEASE_REQ_QUERY)
+		b = check_extents(&c, items);
+	return b;
 }

@@ -89,6 +89,7 @@ static int piece_call(const struct request_env *env, enum memlease_request_type 
 	case MEMLEASE_REQ_REPORT:
 		return lend_report(env->vm, run->region, run->first, run->count, done, why);
 	case MEMLEASE_REQ_STATS:
+	case MEMLEASE_REQ_QUERY:
 		break;
 	}
 	assert(!"a request without extents has no pieces");
@@ -137,30 +138,69 @@ static void piece_step(struct request_job *job, const struct request_env *env,
 	}
 }
 
+struct response {
+	struct memlease_response head;
+	union {
+		struct memlease_answer answer[MEMLEASE_MAX_EXTENTS];
+		struct memlease_stat figure[MEMLEASE_MAX_STATS];
+	};
+};
+
+static void answer_extents(const struct request_job *job, struct response *out)
+{
+	const struct check_request *req = &job->req;
+	uint64_t done = 0, asked = 0;
+
+	for (uint32_t i = 0; i < req->count; i++) {
+		done += job->done[i];
+		asked += req->asked[i];
+		out->answer[i].done = htole32(job->done[i]);
+		out->answer[i].reason = htole32(job->why[i]);
+	}
+	out->head.status = htole16(done == asked ? MEMLEASE_DONE :
+				   done == 0 ? MEMLEASE_REFUSED : MEMLEASE_PARTLY);
+	out->head.count = htole16((uint16_t)req->count);
+	out->head.done_blocks = htole32((uint32_t)done);
+}
+
+/* What the meter counts, as of now: the figures by their tags, from 1 on. */
+static void answer_figures(const struct request_job *job, const struct request_env *env,
+			   struct response *out)
+{
+	uint32_t count = job->req.count < MEMLEASE_QUERY_COUNT ? job->req.count
+							      : MEMLEASE_QUERY_COUNT;
+	struct vm_status s;
+
+	lend_vm_status(env->vm, &s);
+	const uint64_t value[MEMLEASE_QUERY_COUNT + 1] = {
+		[MEMLEASE_QUERY_RESIDENT_BLOCKS] = s.resident_blocks,
+		[MEMLEASE_QUERY_RESIDENT_BOOT_BLOCKS] = s.boot_resident_blocks,
+		[MEMLEASE_QUERY_METERED_BLOCK_NS] = (uint64_t)s.resident_block_ns,
+		[MEMLEASE_QUERY_COMMITTED_BLOCKS] = s.committed_blocks,
+		[MEMLEASE_QUERY_METERED_HIGH] = (uint64_t)(s.resident_block_ns >> 64),
+	};
+
+	for (uint32_t i = 0; i < count; i++) {
+		out->figure[i].tag = htole16((uint16_t)(i + 1));
+		out->figure[i].value = htole64(value[i + 1]);
+	}
+	out->head.count = htole16((uint16_t)count);
+}
+
 static int request_answer(struct request_job *job, const struct request_env *env)
 {
-	struct {
-		struct memlease_response head;
-		struct memlease_answer answer[MEMLEASE_MAX_EXTENTS];
-	} out;
 	const struct check_request *req = &job->req;
 	size_t len = check_response_bytes(req->type, req->count);
-	uint32_t answers = req->type == MEMLEASE_REQ_STATS ? 0 : req->count;
-	uint64_t done = 0, asked = 0;
+	struct response out;
 	int r;
 
 	memset(&out, 0, sizeof(out));
-	for (uint32_t i = 0; i < answers; i++) {
-		done += job->done[i];
-		asked += req->asked[i];
-		out.answer[i].done = htole32(job->done[i]);
-		out.answer[i].reason = htole32(job->why[i]);
-	}
-	out.head.status = htole16(done == asked ? MEMLEASE_DONE :
-				  done == 0 ? MEMLEASE_REFUSED : MEMLEASE_PARTLY);
-	out.head.count = htole16((uint16_t)answers);
-	out.head.done_blocks = htole32((uint32_t)done);
+	out.head.status = htole16(MEMLEASE_DONE);
 	out.head.cookie = htole64(req->cookie);
+	if (req->type == MEMLEASE_REQ_QUERY)
+		answer_figures(job, env, &out);
+	else if (req->type != MEMLEASE_REQ_STATS)
+		answer_extents(job, &out);
 	r = virtq_write(&job->chain, env->gmem, &out, len);
 	if (r == 0)
 		r = virtq_complete(&env->queues[MEMLEASE_VQ_REQUEST], env->gmem, &job->chain,

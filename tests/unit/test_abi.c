@@ -116,6 +116,31 @@ static void stat_is_frozen(void **state)
 	assert_wire(&s, sizeof(s), "0900 0201 0403 0605 1817161514131211");
 }
 
+/* A request for figures, and its answer. */
+static void query_is_frozen(void **state)
+{
+	struct memlease_request r = {
+		.type = htole16(MEMLEASE_REQ_QUERY),
+		.count = htole16(0x0003),
+		.cookie = htole64(0x2122232425262728),
+	};
+	struct {
+		struct memlease_response head;
+		struct memlease_stat figure[2];
+	} a = {
+		{ htole16(MEMLEASE_DONE), htole16(2), 0, htole64(0x2122232425262728) },
+		{ { htole16(MEMLEASE_QUERY_METERED_BLOCK_NS), { 0 }, htole64(0x3132333435363738) },
+		  { htole16(MEMLEASE_QUERY_METERED_HIGH), { 0 }, htole64(0x4142434445464748) } },
+	};
+
+	(void)state;
+	assert_wire(&r, sizeof(r), "0500 0300 00000000 2827262524232221");
+	assert_wire(&a, sizeof(a),
+		    "0000 0200 00000000 2827262524232221"
+		    "0300 0000 0000 0000 3837363534333231"
+		    "0500 0000 0000 0000 4847464544434241");
+}
+
 static void event_is_frozen(void **state)
 {
 	struct memlease_event e = {
@@ -162,6 +187,7 @@ static void numbers_are_frozen(void **state)
 		{ MEMLEASE_VQ_REQUEST, 0 }, { MEMLEASE_VQ_EVENT, 1 }, { MEMLEASE_VQ_COUNT, 2 },
 		{ MEMLEASE_VQ_MAX_SIZE, 256 },
 		{ MEMLEASE_F_EAGER, 0 }, { MEMLEASE_F_REPORTING, 1 }, { MEMLEASE_F_STATS, 2 },
+		{ MEMLEASE_F_QUERY, 3 },
 		{ MEMLEASE_MAX_EXTENTS, 128 }, { MEMLEASE_MAX_STATS, 32 },
 		{ MEMLEASE_NO_TARGET, UINT64_MAX }, { MEMLEASE_CFG_BROKEN, 1 },
 		{ MEMLEASE_BROKEN_NOT, 0 }, { MEMLEASE_BROKEN_RING, 1 },
@@ -173,6 +199,7 @@ static void numbers_are_frozen(void **state)
 		{ MEMLEASE_REGION_COUNT, 2 },
 		{ MEMLEASE_REQ_BORROW, 1 }, { MEMLEASE_REQ_RETURN, 2 },
 		{ MEMLEASE_REQ_REPORT, 3 }, { MEMLEASE_REQ_STATS, 4 },
+		{ MEMLEASE_REQ_QUERY, 5 },
 		{ MEMLEASE_DONE, 0 }, { MEMLEASE_PARTLY, 1 }, { MEMLEASE_REFUSED, 2 },
 		{ MEMLEASE_WHY_OK, 0 }, { MEMLEASE_WHY_LIMIT, 1 }, { MEMLEASE_WHY_TARGET, 2 },
 		{ MEMLEASE_WHY_POOL, 3 }, { MEMLEASE_WHY_RETIRED, 4 }, { MEMLEASE_WHY_RATE, 5 },
@@ -181,6 +208,9 @@ static void numbers_are_frozen(void **state)
 		{ MEMLEASE_STAT_TARGET_SEQ, 5 }, { MEMLEASE_STAT_TARGET_STATE, 6 },
 		{ MEMLEASE_STAT_COMMITTED_BLOCKS, 7 }, { MEMLEASE_STAT_REPORTED_BLOCKS, 8 },
 		{ MEMLEASE_STAT_OOM_RESCUES, 9 },
+		{ MEMLEASE_QUERY_RESIDENT_BLOCKS, 1 }, { MEMLEASE_QUERY_RESIDENT_BOOT_BLOCKS, 2 },
+		{ MEMLEASE_QUERY_METERED_BLOCK_NS, 3 }, { MEMLEASE_QUERY_COMMITTED_BLOCKS, 4 },
+		{ MEMLEASE_QUERY_METERED_HIGH, 5 },
 		{ MEMLEASE_TARGET_NONE, 0 }, { MEMLEASE_TARGET_WORKING, 1 },
 		{ MEMLEASE_TARGET_MET, 2 }, { MEMLEASE_TARGET_PARTLY, 3 },
 		{ MEMLEASE_EV_TARGET, 1 }, { MEMLEASE_EV_REPORT_NOW, 2 },
@@ -203,6 +233,7 @@ int main(void)
 		cmocka_unit_test(request_is_frozen),
 		cmocka_unit_test(response_is_frozen),
 		cmocka_unit_test(stat_is_frozen),
+		cmocka_unit_test(query_is_frozen),
 		cmocka_unit_test(event_is_frozen),
 		cmocka_unit_test(uffd_layout_is_frozen),
 		cmocka_unit_test(numbers_are_frozen),

@@ -178,6 +178,60 @@ static void statistics_arrive(void **state)
 	rig_free(r);
 }
 
+static void query(struct guest *g, uint16_t count, struct rig_figures *out)
+{
+	struct memlease_request q = { htole16(MEMLEASE_REQ_QUERY), htole16(count), 0, htole64(8) };
+	uint32_t room = (uint32_t)(sizeof(out->head) + count * sizeof(*out->s));
+
+	offer(g, 0, place_request(g, 0, &q, sizeof(q), room));
+	memset((uint8_t *)(uintptr_t)response_at(g, 0), 0xee, room + 16);
+	kick(g, 0);
+	rig_spin(g->rig);
+	assert_int_equal(take_used(g, 0, NULL), room);
+	memcpy(out, response_at(g, 0), room);
+	assert_int_equal(response_at(g, 0)[room], 0xee);
+	assert_int_equal(le16toh(out->head.status), MEMLEASE_DONE);
+	assert_int_equal(le64toh(out->head.cookie), 8);
+}
+
+/* The guest sees what the meter counts; what the device does not know is 0. */
+static void figures_are_the_meters(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct vm_status before, after;
+	struct rig_figures f;
+	uint64_t ns;
+
+	(void)state;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 7), 7);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_WINDOW, i), 0);
+	lend_vm_status(g->vm, &before);
+	query(g, 8, &f);
+	lend_vm_status(g->vm, &after);
+	assert_int_equal(le16toh(f.head.count), MEMLEASE_QUERY_COUNT);
+	for (uint16_t i = 0; i < 8; i++) {
+		assert_int_equal(le16toh(f.s[i].tag), i < MEMLEASE_QUERY_COUNT ? i + 1 : 0);
+		assert_int_equal(f.s[i].reserved[0] | f.s[i].reserved[1] | f.s[i].reserved[2], 0);
+	}
+	assert_int_equal(le64toh(f.s[0].value), after.resident_blocks);
+	assert_int_equal(le64toh(f.s[1].value), after.boot_resident_blocks);
+	assert_int_equal(after.resident_blocks - after.boot_resident_blocks, 3);
+	ns = le64toh(f.s[2].value);
+	assert_true(ns >= (uint64_t)before.resident_block_ns);
+	assert_true(ns <= (uint64_t)after.resident_block_ns && ns > 0);
+	assert_int_equal(le64toh(f.s[3].value), RIG_BOOT + 7);
+	assert_int_equal(f.s[4].value, 0);
+	assert_int_equal(f.s[7].value, 0);
+	/* Fewer than there are. */
+	query(g, 1, &f);
+	assert_int_equal(le16toh(f.head.count), 1);
+	assert_int_equal(le64toh(f.s[0].value), after.resident_blocks);
+	guest_free(g);
+	rig_free(r);
+}
+
 /* A request cut into single bytes of an indirect table's descriptors, more often than the ring is long. */
 static void boundaries_carry_no_meaning(void **state)
 {
@@ -510,6 +564,7 @@ int main(void)
 		cmocka_unit_test(limit_is_answered_with_a_reason),
 		cmocka_unit_test(boot_memory_is_reported_by_address),
 		cmocka_unit_test(statistics_arrive),
+		cmocka_unit_test(figures_are_the_meters),
 		cmocka_unit_test(boundaries_carry_no_meaning),
 		cmocka_unit_test(many_requests_one_kick),
 		cmocka_unit_test(notifications_are_suppressed),

@@ -95,6 +95,12 @@ struct rig_response {
 	struct memlease_answer a[MEMLEASE_MAX_EXTENTS];
 };
 
+/* The answer to QUERY. */
+struct rig_figures {
+	struct memlease_response head;
+	struct memlease_stat s[MEMLEASE_MAX_STATS];
+};
+
 static RIG_UNUSED uint32_t build(struct rig_request *r, uint16_t type, uint16_t count,
 				 const struct memlease_extent *e)
 {

@@ -275,7 +275,7 @@ static void some_request(uint8_t *p)
 	struct rig_request r = { 0 };
 	uint16_t count = (uint16_t)(1 + below(3));
 
-	r.head.type = htole16((uint16_t)(chance(97) ? 1 + below(4) : rnd()));
+	r.head.type = htole16((uint16_t)(chance(97) ? 1 + below(5) : rnd()));
 	r.head.count = htole16(chance(97) ? count : (uint16_t)rnd());
 	for (int i = 0; i < 3; i++)
 		r.e[i] = (struct memlease_extent){
@@ -305,6 +305,8 @@ static void scribble(struct guest *g)
 
 			some_request(at(g, gpa));
 			count = le16toh(((struct memlease_request *)(void *)at(g, gpa))->count) & 3;
+			if (le16toh(*(uint16_t *)(void *)at(g, gpa)) == MEMLEASE_REQ_QUERY)
+				count = 0;	/* nothing follows it */
 			set_desc(g, q, k, gpa, 16 + count * 16, VRING_DESC_F_NEXT,
 				 (uint16_t)((k + 1) % RIG_NUM));
 			set_desc(g, q, (k + 1) % RIG_NUM, RIG_BUFFER_GPA + 0x10000, 64,

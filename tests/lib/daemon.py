@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A memleased of a test's own, without VMs, and TAP for the tests that use it.
+"""A memleased of a test's own, without VMs, and how tests that use it are run.
 Each Daemon has its own directories; run() ends what a test left behind."""
 
 import os
@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 
+import tap
 from qmp import Qmp, QmpError
+from tap import TOP
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("MEMLEASED", os.path.join(TOP, "build", "memleased"))
 LIMIT_S = 10
+FILE_LIMIT_S = 120
 MIB = 1 << 20
 BLOCK = 2 * MIB
 
@@ -27,12 +27,7 @@ _started = []
 
 def until(holds, timeout_s=LIMIT_S):
     """Wait until holds() is true; its last value."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        got = holds()
-        if got or time.monotonic() >= deadline:
-            return got
-        time.sleep(0.02)
+    return tap.until(holds, timeout_s, 0.02)
 
 
 class Daemon:
@@ -118,36 +113,7 @@ def outcome(*arguments):
     return got.returncode, got.stdout + got.stderr
 
 
-class Tap:
-    def __init__(self):
-        self.count = 0
-        self.failures = 0
-
-    def say(self, text):
-        for line in str(text).splitlines():
-            print("#", line, flush=True)
-
-    def check(self, holds, what, *details):
-        self.count += 1
-        print(f"{'' if holds else 'not '}ok {self.count} - {what}", flush=True)
-        if not holds:
-            self.failures += 1
-            for detail in details:
-                self.say(detail)
-            caller = traceback.extract_stack(limit=2)[0]
-            self.say(f"line {caller.lineno}")
-        return bool(holds)
-
-    def equal(self, got, wanted, what):
-        return self.check(got == wanted, what, f"got    {got!r}", f"wanted {wanted!r}")
-
-    def has(self, text, words, what):
-        return self.check(words in text, what, f"got    {text!r}", f"wanted {words!r} in it")
-
-    def skip(self, what, why):
-        self.count += 1
-        print(f"ok {self.count} - {what} # SKIP {why}", flush=True)
-
+class Tap(tap.Tap):
     def refuses(self, klass, words, command, *arguments, **named):
         """command(...) fails with an error of this class whose text holds the words."""
         what = f"refused: {arguments} {named}: {words}"
@@ -157,9 +123,12 @@ class Tap:
             return self.check(error.klass == klass and words in error.desc, what, error)
         return self.check(False, what, f"got {got!r}")
 
-
-def _stuck(*_):
-    raise TimeoutError("this test file took too long")
+    def after(self, failures):
+        while _started:
+            daemon = _started.pop()
+            if self.failures > failures:
+                self.say(daemon.log()[-4000:])
+            daemon.clean()
 
 
 def root_or_skip():
@@ -174,23 +143,4 @@ def run(*tests):
         print(f"Bail out! {BINARY} is missing: make host")
         sys.exit(1)
     root_or_skip()
-    tap = Tap()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGALRM, _stuck)
-    signal.alarm(int(os.environ.get("MEMLEASE_TEST_LIMIT_S", "120")))
-    for test in tests:
-        if not all(word in test.__name__ for word in sys.argv[1:]):
-            continue
-        tap.say(test.__name__)
-        failures = tap.failures
-        try:
-            test(tap)
-        except Exception:	# the next test shall run
-            tap.check(False, f"{test.__name__} came to its end", traceback.format_exc())
-        while _started:
-            daemon = _started.pop()
-            if tap.failures > failures:
-                tap.say(daemon.log()[-4000:])
-            daemon.clean()
-    print(f"1..{tap.count}", flush=True)
-    sys.exit(1 if tap.failures or not tap.count else 0)
+    tap.run(Tap(), tests, FILE_LIMIT_S)

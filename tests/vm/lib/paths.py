@@ -2,9 +2,9 @@
 """Where the VM tests find what the build made."""
 
 import functools
-import importlib.util
 import os
 import subprocess
+import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BUILD = os.path.join(TOP, "build")
@@ -13,11 +13,9 @@ DAEMON = os.environ.get("MEMLEASED", os.path.join(BUILD, "memleased"))
 CLI = os.environ.get("MEMLEASE", os.path.join(BUILD, "memlease"))
 KERNELS = ("6.1", "6.12")
 
-# The client that all tests share lies in another folder of the name lib.
-_spec = importlib.util.spec_from_file_location("memlease_qmp", os.path.join(TOP, "tests", "lib", "qmp.py"))
-qmp = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(qmp)
-Qmp, QmpError = qmp.Qmp, qmp.QmpError
+# What all tests share lies in another folder of the name lib.
+sys.path.append(os.path.join(TOP, "tests", "lib"))
+from qmp import Qmp, QmpError  # noqa: E402,F401
 
 
 class Missing(Exception):

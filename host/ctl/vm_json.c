@@ -31,6 +31,7 @@ static const char *state_name(enum vm_state state)
 		return "running";
 	case VM_DETACHED:
 		return "detached";
+	case VM_ENDING:
 	case VM_ENDED:
 		break;
 	}

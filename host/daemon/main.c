@@ -37,6 +37,7 @@ struct daemon {
 	struct vhost_server *vhost;
 	struct ctl_server *ctl;
 	sd_event_source *tick;
+	sd_event_source *work;
 	char vm_dir[PATH_MAX + 8];
 	uint64_t next_status_ns;
 };
@@ -73,12 +74,28 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
-/* Before every wait: the lender may have moved its next tick while it was asked for something. */
+static int on_work(sd_event_source *source, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)source;
+	d->work = sd_event_source_disable_unref(d->work);
+	lender_work(d->lender);
+	return 0;
+}
+
+/*
+ * Before every wait: the lender may have moved its next tick while it was asked for
+ * something, and may have left work. A source of its own for each slice: so it queues
+ * behind what came in meanwhile.
+ */
 static int prepare_tick(sd_event_source *source, void *ctx)
 {
 	struct daemon *d = ctx;
 	int ret = sd_event_source_set_time(source, lender_next_tick_boot_ns(d->lender) / 1000 + 1);
 
+	if (ret >= 0 && !d->work && lender_has_work(d->lender))
+		ret = sd_event_add_defer(d->event, &d->work, on_work, d);
 	return ret < 0 ? ret : sd_event_source_set_enabled(source, SD_EVENT_ON);
 }
 
@@ -279,6 +296,7 @@ static void take_down(struct daemon *d)
 	vhost_free(d->vhost);
 	if (d->lender)
 		lender_close(d->lender);
+	sd_event_source_disable_unref(d->work);
 	sd_event_source_disable_unref(d->tick);
 	sd_event_unref(d->event);
 	plans_free(d->plans);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What guests ask: borrow, return, report, touch, reset. vhost/ has checked the
+ * What guests ask: borrow, return, report, touch; job.c has reset. vhost/ has checked the
  * arguments; here they are asserted. Costs go with the number of slots named,
  * never with the size of the window.
  */
@@ -190,22 +190,6 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	wait_add(vm, region, slot, now_ns);
 	wait_ask(vm->lender, now_ns);
 	return -EAGAIN;
-}
-
-void lend_reset(struct lend_vm *vm)
-{
-	struct record *rec = vm->rec;
-	uint64_t done, window = rec->window_blocks;
-	enum memlease_reason reason;
-
-	if (vm->region[MEMLEASE_REGION_WINDOW].slots.committed)
-		lend_return(vm, 0, window, &done, &reason);
-	rec->target_blocks = MEMLEASE_NO_TARGET;
-	rec->target_deadline_ms = 0;
-	rec->broken = MEMLEASE_BROKEN_NOT;
-	rec->broken_text[0] = '\0';
-	rec->guest_stat_valid = 0;
-	vm->lender->hooks.config_changed(vm->lender->hooks.ctx, vm);
 }
 
 void lend_break(struct lend_vm *vm, enum memlease_broken reason, const char *text)

@@ -60,7 +60,8 @@ enum vm_state {
 	VM_DEFINED,	/* created; no QEMU yet */
 	VM_RUNNING,	/* QEMU is alive and connected */
 	VM_DETACHED,	/* QEMU is alive, its connection is down; blocks, touches and meter go on */
-	VM_ENDED,	/* QEMU is gone; the files are empty; about to be forgotten */
+	VM_ENDING,	/* QEMU is gone; blocks are being taken back; on no list of VMs any more */
+	VM_ENDED,	/* the files are empty; about to be forgotten */
 };
 
 /* Sums and counts of one VM, a snapshot. */
@@ -161,6 +162,15 @@ void lender_close(struct lender *l);
 void lender_tick(struct lender *l);
 uint64_t lender_next_tick_boot_ns(const struct lender *l);
 
+/*
+ * What would take longer than about a millisecond is done in slices: the end and
+ * the reset of a large VM, the serving of many touches. While there is such work,
+ * lender_work() is to be called, once per turn of the event loop; each call does a
+ * slice. lender_tick() does one too.
+ */
+bool lender_has_work(const struct lender *l);
+void lender_work(struct lender *l);
+
 void lender_status(const struct lender *l, struct pool_status *out);
 
 /*
@@ -210,7 +220,11 @@ int lend_vm_attach(struct lend_vm *vm, pid_t pid);
 void lend_vm_detach(struct lend_vm *vm);
 /* Readable when QEMU's process ends; -1 without one. Borrowed. */
 int lend_vm_pidfd(const struct lend_vm *vm);
-/* The process ended: empties both files, gives all blocks back, closes the meter, deletes; vm is gone after. */
+/*
+ * The process ended. vm is gone for the caller, and its name is free. Both files are
+ * emptied, which can take further slices of lender_work(); when they are, the meter is
+ * closed, the files are removed, and LEND_EV_VM_ENDED comes.
+ */
 void lend_vm_end(struct lend_vm *vm, const char *why);
 
 /* --- what guests ask; arguments are checked by vhost/, asserted here --- */
@@ -239,8 +253,14 @@ bool lend_resident(const struct lend_vm *vm, enum memlease_region region, uint64
  */
 int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 
-/* Device reset: the window is emptied, the target cleared, a broken device mended. */
+/*
+ * Device reset: the target is cleared, a broken device mended, the window emptied.
+ * The last can take further slices of lender_work(): until hooks.config_changed() has
+ * come and lend_resetting() is false, nothing may be asked for the guest but touches.
+ * It goes on in the next daemon, too.
+ */
 void lend_reset(struct lend_vm *vm);
+bool lend_resetting(const struct lend_vm *vm);
 
 /* The device broke: remembered, logged and evented once with text. */
 void lend_break(struct lend_vm *vm, enum memlease_broken reason, const char *text);

@@ -112,14 +112,25 @@ static struct lender *lender_new(const struct lender_config *config,
 /* Let go of everything in memory; the files stay as they are. */
 static void lender_free(struct lender *l)
 {
-	struct lend_vm *vm;
+	struct lend_vm *vm, **at = &l->jobs;
 
+	/* Those that only reset are on the list of VMs, too. */
+	while ((vm = *at)) {
+		if (vm->state == VM_ENDING)
+			at = &vm->job_next;
+		else
+			*at = vm->job_next;
+	}
 	while ((vm = l->first)) {
 		l->first = vm->next;
 		vm_free(vm);
 	}
 	while ((vm = l->ended)) {
 		l->ended = vm->next;
+		vm_free(vm);
+	}
+	while ((vm = l->jobs)) {
+		l->jobs = vm->job_next;
 		vm_free(vm);
 	}
 	ledger_close(l->ledger);
@@ -180,12 +191,20 @@ int lender_open(struct lender **out, const struct lender_config *config,
 	return ret < 0 ? ret : lender_open_on(out, config, hooks, backend, 0);
 }
 
+static void post_one(struct lend_vm *vm, uint64_t now_ns, int64_t wall_ms)
+{
+	meter_tick(&vm->rec->meter, now_ns, wall_ms, vm->lender->config.period_s);
+	usage_post(vm);
+}
+
 /* Bring every meter to now and post what the ledger lacks. */
 static void post_all(struct lender *l, uint64_t now_ns, int64_t wall_ms)
 {
-	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
-		meter_tick(&vm->rec->meter, now_ns, wall_ms, l->config.period_s);
-		usage_post(vm);
+	for (struct lend_vm *vm = l->first; vm; vm = vm->next)
+		post_one(vm, now_ns, wall_ms);
+	for (struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
+		if (vm->state == VM_ENDING)
+			post_one(vm, now_ns, wall_ms);
 	}
 	for (struct lend_vm *vm = l->ended; vm; vm = vm->next)
 		usage_post(vm);
@@ -203,7 +222,11 @@ void lender_tick(struct lender *l)
 	usage_collect(l);
 	for (struct lend_vm *vm = l->first; vm; vm = vm->next)
 		audit_vm(vm, now_ns);
-	wait_serve(l);
+	for (struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
+		if (vm->state == VM_ENDING)
+			audit_count(vm, now_ns);
+	}
+	lender_work(l);
 	wait_ask(l, now_ns);
 	post_all(l, now_ns, wall_ms);
 	usage_tell(l);
@@ -279,29 +302,49 @@ static void validate_vm(const struct lend_vm *vm)
 	MUST(!vm->rec->intent.active, "VM %s: a move was not finished", vm->rec->spec.name);
 }
 
+struct sums {
+	uint64_t lent, committed, limit, guarantee, unfilled, waiting;
+	bool foreign;
+};
+
+static void validate_into(const struct lend_vm *vm, struct sums *sum)
+{
+	validate_vm(vm);
+	sum->lent += vm_resident(vm) - vm->foreign + vm->foreign_taken;
+	sum->waiting += vm->waiting;
+	sum->foreign |= vm->foreign != 0;
+	if (vm->state == VM_ENDING)
+		return;
+	sum->committed += vm_committed(vm);
+	sum->limit += vm->rec->spec.limit_blocks;
+	sum->guarantee += vm->rec->spec.guarantee_blocks;
+	sum->unfilled += policy_unfilled(vm->rec->spec.guarantee_blocks, vm_resident(vm));
+}
+
 void lender_validate(const struct lender *l)
 {
-	uint64_t lent = 0, committed = 0, limit = 0, guarantee = 0, unfilled = 0, waiting = 0;
-	bool foreign = false;
+	struct sums sum = { 0 };
 
 	pool_validate(&l->pool);
 	for (const struct lend_vm *vm = l->first; vm; vm = vm->next) {
-		validate_vm(vm);
-		lent += vm_resident(vm) - vm->foreign + vm->foreign_taken;
-		committed += vm_committed(vm);
-		limit += vm->rec->spec.limit_blocks;
-		guarantee += vm->rec->spec.guarantee_blocks;
-		unfilled += policy_unfilled(vm->rec->spec.guarantee_blocks, vm_resident(vm));
-		waiting += vm->waiting;
-		foreign |= vm->foreign != 0;
+		MUST(vm->state != VM_ENDING && vm->job == !!vm->rec->resetting,
+		     "VM %s: its job is not as its record says", vm->rec->spec.name);
+		validate_into(vm, &sum);
 	}
-	MUST(lent == table_count(&l->pool.table, BLOCK_LENT),
+	for (const struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
+		MUST(vm->job && (vm->state == VM_ENDING) == !!vm->rec->ending,
+		     "VM %s: not what a job is for", vm->rec->spec.name);
+		if (vm->state == VM_ENDING)
+			validate_into(vm, &sum);
+	}
+	MUST(sum.lent == table_count(&l->pool.table, BLOCK_LENT),
 	     "%u blocks are lent, VMs hold %" PRIu64, table_count(&l->pool.table, BLOCK_LENT),
-	     lent);
-	MUST(committed == l->committed && limit == l->limit && guarantee == l->guarantee &&
-	     unfilled == l->unfilled && waiting == l->waiting, "sums over VMs do not add up");
+	     sum.lent);
+	MUST(sum.committed == l->committed && sum.limit == l->limit &&
+	     sum.guarantee == l->guarantee && sum.unfilled == l->unfilled &&
+	     sum.waiting == l->waiting, "sums over VMs do not add up");
 	/* What QEMU takes past its leases is bounded by the file system only. */
-	MUST(foreign || pool_free_blocks(&l->pool) >= unfilled,
+	MUST(sum.foreign || pool_free_blocks(&l->pool) >= sum.unfilled,
 	     "%u blocks are free, %" PRIu64 " are owed by guarantee",
-	     pool_free_blocks(&l->pool), unfilled);
+	     pool_free_blocks(&l->pool), sum.unfilled);
 }

@@ -17,6 +17,8 @@
 
 #define LEND_IDS (2 * LEND_VMS_MAX)	/* VMs, and ended ones that wait for the ledger */
 #define LEND_RUN_MAX 512		/* slots that one unmap takes */
+#define LEND_SLICE_BLOCKS 256		/* blocks of one slice of a job: about 1 ms */
+#define LEND_SERVE_MAX 64		/* touches served at once: about as long */
 #define LEND_TICK_NS 1000000000ULL
 #define LEND_ASK_NS 100000000ULL	/* between two looks at whom to ask while touches wait */
 
@@ -52,6 +54,12 @@ struct lend_vm {
 	uint64_t scan_at;		/* where the search for them goes on, over both regions */
 	int64_t mismatch;		/* last one told of */
 
+	/* A job under way, see job.c. */
+	bool job;
+	struct lend_vm *job_next;
+	uint64_t job_at;		/* slots done: of boot memory and window, or of the window */
+	char end_why[64];
+
 	struct lend_wait *wait_first, *wait_last;
 	struct lend_vm *wait_prev, *wait_next;	/* VMs with touches that wait */
 	uint64_t waiting;
@@ -78,6 +86,7 @@ struct lender {
 
 	struct lend_vm *first, *last;
 	size_t vms;
+	struct lend_vm *jobs;		/* VMs with a job under way, by job_next; ending ones are nowhere else */
 	struct lend_vm *ended;		/* gone, but not yet wholly in the ledger; by next */
 	struct lend_vm *by_id[LEND_IDS];
 	uint64_t next_serial;
@@ -89,6 +98,7 @@ struct lender {
 	uint64_t asked_ns;
 	uint64_t ticked_ns, boundary_ns;
 	bool behind;
+	bool serve_more;		/* touches wait that could be served */
 	bool source_short;		/* the source had no memory where the table had a block */
 };
 
@@ -115,9 +125,9 @@ int vm_open_regions(struct lend_vm *vm);
 void vm_close_regions(struct lend_vm *vm);
 void vm_remove_regions(struct lend_vm *vm);
 void vm_link(struct lend_vm *vm);
+/* Off the list of VMs. */
+void vm_unlink(struct lend_vm *vm);
 void vm_to_ended(struct lend_vm *vm);
-/* Empty, mark as ended, remove its files, leave the rest to the ledger. Event with why. */
-void vm_finish(struct lend_vm *vm, const char *why);
 void vm_event(struct lender *l, enum lend_event_type type, const struct lend_vm *vm,
 	      const char *text);
 /* Counts changed: bring the lender's sums up to date. */
@@ -140,8 +150,8 @@ void move_again(struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 /* All RESIDENT slots of the range to state `to`; others stay. *moved counts, where not NULL. */
 int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,
 	     enum slot_state to, uint64_t *moved);
-/* As the VM ends: the region is empty after, whoever filled it. */
-void move_all_out(struct lend_vm *vm, enum memlease_region region);
+/* As the last step of a VM's end: what others put into its files goes, and is no longer counted. */
+void move_foreign_out(struct lend_vm *vm);
 /* Take blocks for foreign memory, or give them back, until so many are taken or the pool is empty. */
 void move_foreign(struct lend_vm *vm, uint64_t want);
 /* A slot found filled by others, which is COMMITTED: lend a block for it. */
@@ -156,10 +166,15 @@ bool wait_has(const struct lend_vm *vm, enum memlease_region region, uint64_t sl
 void wait_drop(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count);
 /* As the VM ends: nobody is woken. */
 void wait_forget(struct lend_vm *vm);
-/* Blocks may have become free: serve who may be served. */
+/* Blocks may have become free: serve who may be served, up to LEND_SERVE_MAX; the rest by lender_work(). */
 void wait_serve(struct lender *l);
 /* Touches wait: ask guests for memory. */
 void wait_ask(struct lender *l, uint64_t now_ns);
+
+/* job.c: begin; slices are lender_work()'s. */
+extern uint32_t lend_slice_blocks;	/* LEND_SLICE_BLOCKS; tests make it smaller */
+void job_end(struct lend_vm *vm, const char *why);
+void job_reset(struct lend_vm *vm);
 
 /* recover.c: read state_dir and repair. */
 int recover(struct lender *l);

@@ -160,15 +160,6 @@ int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, ui
 	return 0;
 }
 
-void move_all_out(struct lend_vm *vm, enum memlease_region region)
-{
-	uint64_t count = vm->region[region].slots.count;
-
-	move_out(vm, region, 0, count, SLOT_COMMITTED, NULL);
-	if (count)
-		foreign_out(vm, region, 0, count);
-}
-
 void move_foreign(struct lend_vm *vm, uint64_t want)
 {
 	struct lender *l = vm->lender;
@@ -189,6 +180,16 @@ void move_foreign(struct lend_vm *vm, uint64_t want)
 			break;
 		vm->foreign_blocks[vm->foreign_taken++] = block;
 	}
+}
+
+void move_foreign_out(struct lend_vm *vm)
+{
+	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
+		if (vm->region[r].slots.count)
+			foreign_out(vm, (enum memlease_region)r, 0, vm->region[r].slots.count);
+	}
+	move_foreign(vm, 0);
+	vm->foreign = 0;
 }
 
 int move_adopt_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot)

@@ -14,7 +14,8 @@
 #include "slots.h"
 
 #define RECORD_MAGIC 0x6d76206573616c6dULL	/* "mlase vm" */
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
+#define RECORD_VERSION_FIRST 1	/* the same without `resetting`, whose place was 0 */
 
 static size_t record_bytes(uint64_t boot_blocks, uint64_t window_blocks)
 {
@@ -77,7 +78,8 @@ static bool sane(const struct record *r, size_t size)
 {
 	const struct vm_spec *s = &r->spec;
 
-	if (r->magic != RECORD_MAGIC || r->version != RECORD_VERSION || r->bytes != size)
+	if (r->magic != RECORD_MAGIC || r->version < RECORD_VERSION_FIRST ||
+	    r->version > RECORD_VERSION || r->bytes != size)
 		return false;
 	if (!TERMINATED(r->uuid) || !TERMINATED(r->boot_id) || !TERMINATED(s->name) ||
 	    !TERMINATED(s->tenant) || !TERMINATED(s->plan) || !TERMINATED(r->broken_text))
@@ -102,6 +104,7 @@ int record_open(int state_fd, const char *file, struct ml_map *map)
 		ml_map_close(map);
 		return -EUCLEAN;
 	}
+	record_of(map)->version = RECORD_VERSION;
 	return 0;
 }
 

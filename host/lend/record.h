@@ -53,6 +53,7 @@ struct record {
 	uint64_t guest_stat[MEMLEASE_MAX_STATS];
 	int64_t guest_stat_wall_ms;
 	uint32_t guest_stat_valid;
+	uint32_t resetting;		/* the window is being emptied: recovery goes on with it; from version 2 on */
 
 	struct record_intent intent;
 	struct meter meter;

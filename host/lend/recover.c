@@ -134,9 +134,9 @@ static int take_record(struct lender *l, struct ml_map *map)
 /* Bill the time without a daemon, closing periods that ended in it. */
 static void bridge_gap(struct lend_vm *vm, uint64_t now_ns, int64_t wall_ms)
 {
-	struct meter_counts gap = { vm_fs_blocks(vm), vm_committed(vm),
-				    vm->rec->spec.guarantee_blocks };
+	struct meter_counts gap = vm_counts(vm);
 
+	gap.resident = vm_fs_blocks(vm);
 	meter_correct(&vm->rec->meter, &gap);
 	meter_tick(&vm->rec->meter, now_ns, wall_ms, vm->lender->config.period_s);
 }
@@ -249,14 +249,16 @@ static int settle_process(struct lend_vm *vm)
 	int fd;
 
 	if (rec->ending) {
-		vm_finish(vm, "its end was interrupted");
+		job_end(vm, "its end was interrupted");
 		return 0;
 	}
+	if (rec->resetting)
+		job_reset(vm);
 	if (!rec->pid)
 		return 0;
 	fd = process_open(rec->pid, rec->pid_start, &start);
 	if (fd == -ESRCH) {
-		vm_finish(vm, "QEMU ended while no daemon ran");
+		job_end(vm, "QEMU ended while no daemon ran");
 		return 0;
 	}
 	if (fd < 0)

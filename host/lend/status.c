@@ -138,6 +138,10 @@ void lender_status(const struct lender *l, struct pool_status *out)
 	out->retired_blocks = table_count(&l->pool.table, BLOCK_RETIRED);
 	for (const struct lend_vm *vm = l->first; vm; vm = vm->next)
 		out->fs_resident_blocks += vm_fs_blocks(vm);
+	for (const struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
+		if (vm->state == VM_ENDING)
+			out->fs_resident_blocks += vm_fs_blocks(vm);
+	}
 	out->committed_blocks = l->committed;
 	out->limit_blocks = l->limit;
 	out->guarantee_blocks = l->guarantee;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * VMs as objects: creation, QEMU's process, snapshots, the end. Of the block
- * moves it only calls move.c's.
+ * VMs as objects: creation, QEMU's process, snapshots. Moves no block; the end is
+ * job.c's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -139,25 +139,30 @@ void vm_link(struct lend_vm *vm)
 	vm_account(vm);
 }
 
+void vm_unlink(struct lend_vm *vm)
+{
+	struct lender *l = vm->lender;
+
+	if (vm->prev)
+		vm->prev->next = vm->next;
+	else
+		l->first = vm->next;
+	if (vm->next)
+		vm->next->prev = vm->prev;
+	else
+		l->last = vm->prev;
+	vm->prev = NULL;
+	vm->next = NULL;
+	l->vms--;
+}
+
 void vm_to_ended(struct lend_vm *vm)
 {
 	struct lender *l = vm->lender;
 
-	if (l->by_id[vm->rec->id] == vm && (vm->prev || vm->next || l->first == vm)) {
-		if (vm->prev)
-			vm->prev->next = vm->next;
-		else
-			l->first = vm->next;
-		if (vm->next)
-			vm->next->prev = vm->prev;
-		else
-			l->last = vm->prev;
-		l->vms--;
-	}
 	vm->state = VM_ENDED;
 	vm_account(vm);
 	l->by_id[vm->rec->id] = vm;
-	vm->prev = NULL;
 	vm->next = l->ended;
 	l->ended = vm;
 }
@@ -181,6 +186,8 @@ uint64_t vm_resident(const struct lend_vm *vm)
 
 struct meter_counts vm_counts(const struct lend_vm *vm)
 {
+	if (vm->rec->ending)
+		return (struct meter_counts){ .resident = vm_resident(vm) };
 	return (struct meter_counts){ vm_resident(vm), vm_committed(vm),
 				      vm->rec->spec.guarantee_blocks };
 }
@@ -188,7 +195,7 @@ struct meter_counts vm_counts(const struct lend_vm *vm)
 void vm_account(struct lend_vm *vm)
 {
 	struct lender *l = vm->lender;
-	bool gone = vm->state == VM_ENDED;
+	bool gone = vm->state == VM_ENDED || vm->rec->ending;
 	uint64_t guarantee = gone ? 0 : vm->rec->spec.guarantee_blocks;
 
 	l->committed -= vm->counted.committed;
@@ -356,47 +363,6 @@ int lend_vm_create(struct lender *l, const struct vm_spec *spec, struct lend_vm 
 	vm_event(l, LEND_EV_VM_CREATED, vm, NULL);
 	*out = vm;
 	return 0;
-}
-
-/* --- the end --- */
-
-void vm_finish(struct lend_vm *vm, const char *why)
-{
-	struct lender *l = vm->lender;
-	struct record *rec = vm->rec;
-	struct meter_counts none = { 0 };
-	uint64_t now_ns;
-
-	ml_step("ending");
-	rec->ending = 1;
-	wait_forget(vm);
-	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
-		move_all_out(vm, (enum memlease_region)r);
-	move_foreign(vm, 0);
-	vm->foreign = 0;
-	now_ns = lend_now(l);
-	meter_tick(&rec->meter, now_ns, ml_wall_ms(l->config.clock), l->config.period_s);
-	meter_change(&rec->meter, now_ns, &none, NULL);
-	ml_step("ended");
-	rec->ended_ms = ml_wall_ms(l->config.clock);
-	vm_close_regions(vm);
-	vm_remove_regions(vm);
-	if (vm->pidfd >= 0)
-		close(vm->pidfd);
-	vm->pidfd = -1;
-	ml_info("VM %s: ended: %s", rec->spec.name, why);
-	vm_to_ended(vm);
-	vm_event(l, LEND_EV_VM_ENDED, vm, why);
-	usage_post(vm);
-	ledger_kick(l->ledger);
-}
-
-void lend_vm_end(struct lend_vm *vm, const char *why)
-{
-	struct lender *l = vm->lender;
-
-	vm_finish(vm, why);
-	wait_serve(l);
 }
 
 int lend_vm_delete(struct lend_vm *vm)

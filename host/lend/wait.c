@@ -165,6 +165,9 @@ static struct lend_vm *next_waiter(struct lender *l)
 
 void wait_serve(struct lender *l)
 {
+	unsigned int most = LEND_SERVE_MAX;
+
+	l->serve_more = false;
 	while (l->waiting && pool_free_blocks(&l->pool)) {
 		struct lend_vm *vm = next_waiter(l);
 		enum memlease_region region;
@@ -172,6 +175,10 @@ void wait_serve(struct lender *l)
 
 		if (!vm)
 			break;
+		if (!most--) {
+			l->serve_more = true;
+			break;
+		}
 		region = vm->wait_first->region;
 		slot = vm->wait_first->slot;
 		if (slots_state(&vm->region[region].slots, slot) == SLOT_COMMITTED &&

@@ -128,7 +128,7 @@ static bool queue_turn(struct vhost_device *d, unsigned int i)
 	char part[140], text[160];
 	int r;
 
-	if (device_broken(d) || !queue_prepare(d, i))
+	if (lend_resetting(d->vm) || device_broken(d) || !queue_prepare(d, i))
 		return false;
 	if (i == MEMLEASE_VQ_REQUEST) {
 		units = REQUEST_UNITS_PER_TURN;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,8 +149,11 @@ static int stream_ready(sd_event_source *source, int fd, uint32_t events, void *
 		server_disconnect(d, NULL);
 		return 0;
 	}
-	for (int i = 0; r > 0 && i < MESSAGES_PER_TURN; i++)
+	for (int i = 0; r > 0 && i < MESSAGES_PER_TURN && !lend_resetting(d->vm); i++)
 		r = server_one_message(d);
+	if (r >= 0 && lend_resetting(d->vm))
+		/* What comes after the reset is for the device as it will be: see vhost_on_config_changed(). */
+		sd_event_source_set_enabled(d->stream_source, SD_EVENT_OFF);
 	if (r >= 0)
 		sd_event_source_set_io_events(d->stream_source, EPOLLIN |
 					      (message_unsent(&d->stream) ? EPOLLOUT : 0));
@@ -159,10 +163,16 @@ static int stream_ready(sd_event_source *source, int fd, uint32_t events, void *
 /* Is the connection we have still there? One that hung up gives way to the next. */
 static bool server_connected(struct vhost_device *d)
 {
+	struct pollfd p = { .fd = d->stream.fd, .events = POLLRDHUP };
 	char byte;
 
 	if (d->stream.fd < 0)
 		return false;
+	/* Messages that a reset holds back are still unread, and lost with their sender. */
+	if (lend_resetting(d->vm) && poll(&p, 1, 0) == 1) {
+		server_disconnect(d, NULL);
+		return false;
+	}
 	if (recv(d->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
 		return true;
 	server_disconnect(d, NULL);
@@ -380,6 +390,8 @@ void vhost_on_config_changed(void *ctx, struct lend_vm *vm)
 		return;
 	d->config_changed = true;
 	device_schedule(d);
+	if (d->stream_source && !lend_resetting(vm))
+		sd_event_source_set_enabled(d->stream_source, SD_EVENT_ON);
 }
 
 void vhost_on_guest_event(void *ctx, struct lend_vm *vm, enum memlease_event_type type,

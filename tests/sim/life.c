@@ -129,13 +129,22 @@ static void want_zeros(struct lend_vm *vm, enum memlease_region region, uint64_t
 
 /* --- steps --- */
 
+static int regions_left(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < SIM_REGIONS_MAX; i++)
+		n += world->regions[i].name[0] == '\0';
+	return n;
+}
+
 static void step_create(void)
 {
 	struct vm_spec spec = { .weight = 100 };
 	struct lend_vm *vm;
 	char why[256];
 
-	if (lender->vms >= SIM_VMS_MAX || world->seen_count + 8 > SIM_SEEN_MAX)
+	if (lender->vms >= SIM_VMS_MAX || regions_left() < 2 || world->seen_count + 8 > SIM_SEEN_MAX)
 		return;
 	snprintf(spec.name, sizeof(spec.name), "vm%llu", (unsigned long long)world->next_name++);
 	snprintf(spec.tenant, sizeof(spec.tenant), "t%llu", (unsigned long long)sim_random(3));
@@ -235,8 +244,8 @@ static void guest_writes(struct sim_region *r, uint64_t slot)
 
 static void step_touch(struct lend_vm *vm)
 {
-	enum memlease_region region = sim_chance(25) ? MEMLEASE_REGION_BOOT :
-						       MEMLEASE_REGION_WINDOW;
+	enum memlease_region region = sim_chance(25) || lend_resetting(vm) ?
+				      MEMLEASE_REGION_BOOT : MEMLEASE_REGION_WINDOW;
 	uint64_t size = lend_region_blocks(vm, region), slot = sim_random(size);
 	struct sim_region *r = sim_region_of(vm, region);
 	uint64_t resident = vm_resident(vm), guarantee = vm->rec->spec.guarantee_blocks;
@@ -269,15 +278,47 @@ static void step_vacant_touch(struct lend_vm *vm)
 	step_end(vm);
 }
 
+/* QEMU sends a reset; and again to a new daemon, while it has not seen that it is through. */
 static void step_reset(struct lend_vm *vm)
 {
-	uint64_t size = lend_region_blocks(vm, MEMLEASE_REGION_WINDOW);
-
-	want_unsure(vm, MEMLEASE_REGION_WINDOW, 0, size);
+	want_unsure(vm, MEMLEASE_REGION_WINDOW, 0, lend_region_blocks(vm, MEMLEASE_REGION_WINDOW));
+	sim_region_of(vm, MEMLEASE_REGION_WINDOW)->emptying = true;
 	lend_reset(vm);
-	/* What QEMU filled and nobody borrowed may be there still. */
-	if (!vm->foreign)
-		want_zeros(vm, MEMLEASE_REGION_WINDOW, 0, size);
+}
+
+/* After each step: whose reset is through? And nobody misses what a VM had that ended between two lives. */
+static void see_jobs(void)
+{
+	struct lend_vm *vm = NULL;
+
+	for (vm = lender->jobs; vm; vm = vm->job_next) {
+		for (int r = 0; vm->state == VM_ENDING && r < MEMLEASE_REGION_COUNT; r++)
+			want_unsure(vm, (enum memlease_region)r, 0, vm->region[r].slots.count);
+	}
+
+	while ((vm = lend_vm_next(lender, vm))) {
+		struct sim_region *r = sim_region_of(vm, MEMLEASE_REGION_WINDOW);
+
+		if (!r->emptying || lend_resetting(vm))
+			continue;
+		r->emptying = false;
+		SIM_MUST(!vm->region[MEMLEASE_REGION_WINDOW].slots.committed,
+			 "VM %s was reset and has a window", lend_vm_name(vm));
+		/* What QEMU filled and nobody borrowed may be there still. */
+		if (!vm->foreign)
+			want_zeros(vm, MEMLEASE_REGION_WINDOW, 0, r->blocks);
+	}
+}
+
+static void send_resets_again(void)
+{
+	struct lend_vm *vm = NULL;
+
+	while ((vm = lend_vm_next(lender, vm))) {
+		/* What the last daemon had begun, this one goes on with by itself. */
+		if (sim_region_of(vm, MEMLEASE_REGION_WINDOW)->emptying && !lend_resetting(vm))
+			step_reset(vm);
+	}
 }
 
 static void step_steer(struct lend_vm *vm)
@@ -310,6 +351,8 @@ static void step_foreign(struct lend_vm *vm)
 
 	/* What it does between two ticks is seen a second late; here the tick comes first. */
 	lender_tick(lender);
+	if (lend_resetting(vm))
+		return;
 	if (r->behind[slot]) {
 		r->behind[slot] = 0;
 		r->content[slot] = 0;
@@ -352,12 +395,17 @@ static void one_step(void)
 	if (sim_chance(2))
 		world->disk_full = !world->disk_full;
 	set_disk(world->disk_full && what >= 25 && vm);
-	if (what < 25 || !vm)
+	/* The event loop between two things that happen. */
+	if (lender_has_work(lender) && sim_chance(50))
+		lender_work(lender);
+	else if (what < 25 || !vm)
 		step_create();
 	else if (what < 32)
 		step_end(vm);
 	else if (what < 50)
 		step_attach(vm);
+	else if (what < 380 && lend_resetting(vm))
+		return;		/* vhost/ looks at no queue */
 	else if (what < 200)
 		step_borrow(vm);
 	else if (what < 260)
@@ -368,7 +416,7 @@ static void one_step(void)
 		step_touch(vm);
 	else if (what < 710)
 		step_vacant_touch(vm);
-	else if (what < 720)
+	else if (what < 720 && !lend_resetting(vm))
 		step_reset(vm);
 	else if (what < 760)
 		step_steer(vm);
@@ -401,16 +449,23 @@ static void check_world(void)
 	}
 }
 
+static void check_count(const struct lend_vm *vm)
+{
+	SIM_MUST(vm_resident(vm) == sim_resident(vm->rec->uuid),
+		 "VM %s: %llu blocks by count, %llu in memory", lend_vm_name(vm),
+		 (unsigned long long)vm_resident(vm),
+		 (unsigned long long)sim_resident(vm->rec->uuid));
+}
+
 /* Every VM's resident count is what is there. */
 static void check_counts(void)
 {
 	struct lend_vm *vm = NULL;
 
 	while ((vm = lend_vm_next(lender, vm)))
-		SIM_MUST(vm_resident(vm) == sim_resident(vm->rec->uuid),
-			 "VM %s: %llu blocks by count, %llu in memory", lend_vm_name(vm),
-			 (unsigned long long)vm_resident(vm),
-			 (unsigned long long)sim_resident(vm->rec->uuid));
+		check_count(vm);
+	for (vm = lender->jobs; vm; vm = vm->job_next)
+		check_count(vm);
 }
 
 /* At every step each meter stands where the observer stands. */
@@ -430,6 +485,8 @@ static void check_meters(void)
 	struct lend_vm *vm = NULL;
 
 	while ((vm = lend_vm_next(lender, vm)))
+		check_meter(vm);
+	for (vm = lender->jobs; vm; vm = vm->job_next)
 		check_meter(vm);
 	for (vm = lender->ended; vm; vm = vm->next)
 		check_meter(vm);
@@ -489,6 +546,8 @@ static void finish(void)
 		free_qemu(qemu_of(vm));
 		lend_vm_end(vm, "the run is over");
 	}
+	while (lender_has_work(lender))
+		lender_work(lender);
 	lender_tick(lender);
 	lender_tick(lender);
 	check_world();
@@ -510,15 +569,19 @@ void sim_life(void)
 	int ret;
 
 	ml_step_hook = die_here;
+	lend_slice_blocks = world->seed % 4 ? 1 + (uint32_t)world->seed % 9 : LEND_SLICE_BLOCKS;
 	signal(SIGXFSZ, SIG_IGN);
 	ret = lender_open_on(&lender, &config, &hooks, sim_backend(), LENDER_LEDGER_INLINE);
 	SIM_MUST(ret == 0, "the lender does not open: %s", strerror(-ret));
+	send_resets_again();
+	see_jobs();
 	check_world();
 	check_counts();
 	check_meters();
 	while (world->step < world->steps) {
 		world->step++;
 		one_step();
+		see_jobs();
 		check_world();
 		check_counts();
 		check_meters();

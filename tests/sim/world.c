@@ -88,7 +88,7 @@ static void observe_record(int dirfd, const char *name, uint64_t ns)
 	close(fd);
 	seen = seen_of(rec->uuid);
 	seen->resident_ns += (ml_u128)sim_resident(rec->uuid) * ns;
-	if (rec->ended_ms >= 0)
+	if (rec->ended_ms >= 0 || rec->ending)
 		return;
 	for (uint64_t i = 0; i < rec->spec.boot_blocks + rec->window_blocks; i++)
 		committed += (rec->slots[i] >> 30) != SLOT_VACANT;

@@ -33,6 +33,7 @@ struct sim_region {
 	/* What the guest expects to find; 0: zeros. */
 	uint64_t want[SIM_SLOTS_MAX];
 	bool unsure[SIM_SLOTS_MAX];	/* or zeros: it was being given back when the daemon died */
+	bool emptying;			/* QEMU has sent a reset, and has not seen its end */
 };
 
 /* What the observer has seen of one VM. */

@@ -6,6 +6,8 @@
  */
 #include "test_vhost_rig.h"
 
+#include "../../host/lend/lender.h"
+
 struct config_msg {
 	uint32_t offset, size, flags;
 	struct memlease_config config;
@@ -435,6 +437,47 @@ static void waiting_events_are_merged_but_none_retired_is_lost(void **state)
 	rig_free(r);
 }
 
+/* While a window is emptied in slices, its VM's messages and queues wait; others do not. */
+static void large_reset_holds_back_its_own_vm_only(void **state)
+{
+	struct rig *r = rig_new(128);
+	struct guest *g = guest_new(r, "a"), *other = guest_new(r, "b");
+	struct message_header h;
+	int slices = 0;
+
+	(void)state;
+	assert_int_equal(ask_one(g, MEMLEASE_REQ_BORROW, 1, 0, 16), 16);
+	for (uint64_t i = 0; i < 16; i++)
+		assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_WINDOW, i), 0);
+	lend_slice_blocks = 4;
+	assert_true(send_msg(g, VHOST_USER_RESET_DEVICE, 0, NULL, 0, NULL, 0));
+	assert_true(send_msg(g, VHOST_USER_GET_FEATURES, 0, NULL, 0, NULL, 0));
+	rig_spin(r);
+	assert_true(lend_resetting(g->vm));
+	assert_int_equal(recv(g->fd, &h, sizeof(h), MSG_DONTWAIT), -1);
+	assert_int_equal(ask_one(other, MEMLEASE_REQ_BORROW, 1, 0, 4), 4);
+	/* Even if it is a new connection's. */
+	guest_disconnect(g);
+	guest_connect_only(g);
+	assert_true(send_msg(g, VHOST_USER_GET_FEATURES, 0, NULL, 0, NULL, 0));
+	for (; lender_has_work(r->lender); slices++) {
+		rig_spin(r);
+		assert_int_equal(recv(g->fd, &h, sizeof(h), MSG_DONTWAIT), -1);
+		assert_int_equal(lend_touch(g->vm, MEMLEASE_REGION_BOOT, 1), 0);
+		lender_work(r->lender);
+	}
+	assert_int_equal(slices, 3);
+	lend_slice_blocks = LEND_SLICE_BLOCKS;
+	rig_spin(r);
+	assert_int_equal(recv(g->fd, &h, sizeof(h), MSG_DONTWAIT), sizeof(h));
+	assert_int_equal(h.request, VHOST_USER_GET_FEATURES);
+	assert_false(lend_committed(g->vm, MEMLEASE_REGION_WINDOW, 0, 1));
+	lender_validate(r->lender);
+	guest_free(g);
+	guest_free(other);
+	rig_free(r);
+}
+
 static void reset_returns_the_window(void **state)
 {
 	struct rig *r = rig_new(64);
@@ -572,6 +615,7 @@ int main(void)
 		cmocka_unit_test(target_reaches_the_guest),
 		cmocka_unit_test(waiting_events_are_merged_but_none_retired_is_lost),
 		cmocka_unit_test(reset_returns_the_window),
+		cmocka_unit_test(large_reset_holds_back_its_own_vm_only),
 		cmocka_unit_test(stop_gives_the_base),
 		cmocka_unit_test(reconnect_goes_on),
 		cmocka_unit_test(second_connection_is_refused),

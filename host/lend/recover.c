@@ -5,9 +5,11 @@
  *
  * While no daemon runs nothing is lent and nothing is given back. So the source's
  * own count of a VM's blocks, taken before any repair, is billed from the record's
- * last update up to now. Only what QEMU itself put into its files in that time is
- * billed too early: the few blocks of boot memory without which its main loop could
- * not have gone on (qemu-patches, the last one). The first audit adopts them.
+ * last update up to now; but no more than the last daemon had lent or metered.
+ * Beyond that are the few blocks of boot memory without which QEMU's main loop could
+ * not have gone on, and which it put into its file itself (qemu-patches, the last
+ * one), nobody knows when. They are adopted and billed from now on; only as many as
+ * the crash cut off moves half-way, a run at most, can be mistaken for those.
  * Then, as of now, half-done moves are finished: what is LENT and not RESIDENT
  * is mapped (again, keeping what is there); a run on its way out is unmapped
  * (again). A crash in here finds the meter at now, and starts over from it.
@@ -72,8 +74,12 @@ static int find_records(struct lender *l, struct found *f)
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *e;
 
-	if (!dir)
-		return -errno;
+	if (!dir) {
+		ret = -errno;
+		if (fd >= 0)
+			close(fd);
+		return ret;
+	}
 	while (ret == 0 && (e = readdir(dir))) {
 		if (has_suffix(e->d_name, ".new"))
 			unlinkat(l->state_fd, e->d_name, 0);	/* never got its name */
@@ -131,12 +137,32 @@ static int take_record(struct lender *l, struct ml_map *map)
 	return 0;
 }
 
-/* Bill the time without a daemon, closing periods that ended in it. */
-static void bridge_gap(struct lend_vm *vm, uint64_t now_ns, int64_t wall_ms)
+/* Blocks that are LENT to each VM by the table, foreign ones included. */
+static uint32_t *count_lent(const struct lender *l)
 {
+	uint32_t *lent = calloc(LEND_IDS, sizeof(*lent));
+
+	for (uint32_t b = 0; lent && b < l->pool.table.blocks; b++) {
+		struct block_word w = table_word(&l->pool.table, b);
+
+		if (w.state == BLOCK_LENT && w.vm < LEND_IDS)
+			lent[w.vm]++;
+	}
+	return lent;
+}
+
+/* Bill the time without a daemon, closing periods that ended in it. */
+static void bridge_gap(struct lend_vm *vm, uint64_t lent, uint64_t now_ns, int64_t wall_ms)
+{
+	uint64_t metered = meter_now(&vm->rec->meter)->counts.resident;
 	struct meter_counts gap = vm_counts(vm);
 
+	/* The meter knows of foreign blocks for which the pool had none. */
+	if (lent < metered)
+		lent = metered;
 	gap.resident = vm_fs_blocks(vm);
+	if (gap.resident > lent)
+		gap.resident = lent;
 	meter_correct(&vm->rec->meter, &gap);
 	meter_tick(&vm->rec->meter, now_ns, wall_ms, vm->lender->config.period_s);
 }
@@ -272,11 +298,15 @@ static int repair(struct lender *l)
 {
 	uint64_t now_ns = lend_now(l);
 	int64_t wall_ms = ml_wall_ms(l->config.clock);
+	uint32_t *lent = count_lent(l);
 	struct lend_vm *vm, *next;
 	int ret;
 
+	if (!lent)
+		return -ENOMEM;
 	for (vm = l->first; vm; vm = vm->next)
-		bridge_gap(vm, now_ns, wall_ms);
+		bridge_gap(vm, lent[vm->rec->id], now_ns, wall_ms);
+	free(lent);
 	for (vm = l->first; vm; vm = vm->next) {
 		ret = finish_intent(vm);
 		if (ret < 0)
@@ -290,6 +320,8 @@ static int repair(struct lender *l)
 		next = vm->next;
 		ml_step("intent done");
 		vm->rec->intent.active = 0;
+		/* With what is foreign: or, if this daemon dies too, the next would not bill it. */
+		audit_count(vm, now_ns);
 		vm_meter(vm, now_ns, NULL);
 		ret = settle_process(vm);
 		if (ret < 0)

@@ -45,6 +45,25 @@ uint64_t sim_resident(const char *uuid)
 	return n + count_region(sim_region_find(name));
 }
 
+uint64_t sim_unseen(const char *uuid)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
+		const struct sim_region *r = &world->regions[i];
+
+		for (uint64_t s = 0; strncmp(r->name, uuid, 36) == 0 && s < r->blocks; s++)
+			n += r->unseen[s] && r->behind[s];
+	}
+	return n;
+}
+
+void sim_all_seen(void)
+{
+	for (int i = 0; i < SIM_REGIONS_MAX; i++)
+		memset(world->regions[i].unseen, 0, sizeof(world->regions[i].unseen));
+}
+
 uint64_t sim_present(void)
 {
 	uint64_t n = 0;

@@ -64,13 +64,15 @@ static void kill_qemu(int i)
 	world->qemu_used[i] = false;
 }
 
-/* While no daemon runs: time passes, a QEMU may end. */
+/* While no daemon runs: time passes, QEMUs back what they need, one may end. */
 static void between_lives(void)
 {
 	static const uint64_t most_ns[] = { 1, 1000000, 2 * S_NS, 100 * S_NS, 10000 * S_NS };
 	int i = (int)sim_random(SIM_QEMUS);
 
 	sim_check_mapped();
+	/* At once: behind a move that the crash cut off, one such block may be billed from here on. */
+	sim_rescue();
 	sim_pass(sim_random(most_ns[sim_random(5)]));
 	if (world->qemu[i] && world->qemu_used[i] && sim_chance(15))
 		kill_qemu(i);

@@ -69,25 +69,32 @@ static struct sim_seen *seen_of(const char *uuid)
 	return &world->seen[world->seen_count++];
 }
 
-ml_u128 sim_seen_resident(const char *uuid)
+const struct sim_seen *sim_seen_of(const char *uuid)
 {
-	return seen_of(uuid)->resident_ns;
+	return seen_of(uuid);
+}
+
+/* Valid until the next call. */
+static const struct record *read_record(int dirfd, const char *name)
+{
+	static uint64_t buffer[4096];
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, buffer, sizeof(buffer));
+
+	SIM_MUST(n >= (ssize_t)sizeof(struct record) && n < (ssize_t)sizeof(buffer),
+		 "record %s: %zd bytes", name, n);
+	close(fd);
+	return (const void *)buffer;
 }
 
 static void observe_record(int dirfd, const char *name, uint64_t ns)
 {
-	static uint64_t buffer[4096];
-	const struct record *rec = (const void *)buffer;
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-	uint64_t committed = 0;
-	struct sim_seen *seen;
-	ssize_t n = read(fd, buffer, sizeof(buffer));
+	const struct record *rec = read_record(dirfd, name);
+	uint64_t committed = 0, unseen = sim_unseen(rec->uuid);
+	struct sim_seen *seen = seen_of(rec->uuid);
 
-	SIM_MUST(n >= (ssize_t)sizeof(*rec) && n < (ssize_t)sizeof(buffer), "record %s: %zd bytes",
-		 name, n);
-	close(fd);
-	seen = seen_of(rec->uuid);
-	seen->resident_ns += (ml_u128)sim_resident(rec->uuid) * ns;
+	seen->resident_ns += (ml_u128)(sim_resident(rec->uuid) - unseen) * ns;
+	seen->unseen_ns += (ml_u128)unseen * ns;
 	if (rec->ended_ms >= 0 || rec->ending)
 		return;
 	for (uint64_t i = 0; i < rec->spec.boot_blocks + rec->window_blocks; i++)
@@ -96,7 +103,7 @@ static void observe_record(int dirfd, const char *name, uint64_t ns)
 	seen->guarantee_ns += (ml_u128)rec->spec.guarantee_blocks * ns;
 }
 
-void sim_pass(uint64_t ns)
+static void each_record(void (*look)(int dirfd, const char *name, uint64_t arg), uint64_t arg)
 {
 	DIR *dir = opendir(world->state);
 	struct dirent *e;
@@ -105,10 +112,50 @@ void sim_pass(uint64_t ns)
 		const char *dot = strrchr(e->d_name, '.');
 
 		if (dot && strcmp(dot, RECORD_SUFFIX) == 0)
-			observe_record(dirfd(dir), e->d_name, ns);
+			look(dirfd(dir), e->d_name, arg);
 	}
 	if (dir)
 		closedir(dir);
+}
+
+static bool alive(const struct record *rec)
+{
+	for (int i = 0; i < SIM_QEMUS; i++) {
+		if (rec->pid && world->qemu[i] == rec->pid)
+			return !rec->ending;
+	}
+	return false;
+}
+
+static void rescue_one(int dirfd, const char *name, uint64_t percent)
+{
+	const struct record *rec = read_record(dirfd, name);
+	struct sim_region *r;
+	char boot[64];
+	uint64_t slot;
+
+	snprintf(boot, sizeof(boot), "%.36s.boot", rec->uuid);
+	r = sim_region_find(boot);
+	if (!r || !alive(rec) || !sim_chance(percent) || sim_present() >= SIM_POOL_BLOCKS)
+		return;
+	slot = sim_random(r->blocks);
+	/* What it was reporting when the daemon died, the guest does not touch. */
+	if (r->behind[slot] || r->unsure[slot])
+		return;
+	r->behind[slot] = SIM_FOREIGN;
+	r->unseen[slot] = true;
+	r->content[slot] = ++world->stamp;
+	r->want[slot] = world->stamp;
+}
+
+void sim_rescue(void)
+{
+	each_record(rescue_one, 20);
+}
+
+void sim_pass(uint64_t ns)
+{
+	each_record(observe_record, ns);
 	world->boot_ns += ns;
 	world->wall_ms = world->wall_ms + (int64_t)(world->boot_ns / 1000000) -
 			 (int64_t)((world->boot_ns - ns) / 1000000);

@@ -33,6 +33,7 @@ struct sim_region {
 	/* What the guest expects to find; 0: zeros. */
 	uint64_t want[SIM_SLOTS_MAX];
 	bool unsure[SIM_SLOTS_MAX];	/* or zeros: it was being given back when the daemon died */
+	bool unseen[SIM_SLOTS_MAX];	/* foreign, and no daemon has looked since */
 	bool emptying;			/* QEMU has sent a reset, and has not seen its end */
 };
 
@@ -40,6 +41,7 @@ struct sim_region {
 struct sim_seen {
 	char uuid[40];
 	ml_u128 resident_ns, committed_ns, guarantee_ns;
+	ml_u128 unseen_ns;		/* of blocks that nobody could bill from the first instant */
 };
 
 enum sim_sabotage { SIM_HONEST, SIM_KEEP, SIM_SHARE };
@@ -89,15 +91,20 @@ extern const struct ml_clock sim_clock;
 /* Let time pass, the observer looking on; nothing else moves meanwhile. */
 void sim_pass(uint64_t ns);
 void sim_jump_wall(int64_t ms);
-/* Block-nanoseconds that the observer saw of a VM. */
-ml_u128 sim_seen_resident(const char *uuid);
+/* What the observer saw of a VM. */
+const struct sim_seen *sim_seen_of(const char *uuid);
 
 /* The fake backend, over world->regions. */
 struct backend *sim_backend(void);
 struct sim_region *sim_region_find(const char *name);
 struct sim_region *sim_region_of(struct lend_vm *vm, enum memlease_region region);
-/* Blocks behind both regions of a VM. */
+/* Blocks behind both regions of a VM; and those of them that are unseen. */
 uint64_t sim_resident(const char *uuid);
+uint64_t sim_unseen(const char *uuid);
+/* The daemon has looked. */
+void sim_all_seen(void);
+/* No daemon runs, and some QEMU cannot go on without a slot of boot memory: it backs it itself. */
+void sim_rescue(void);
 uint64_t sim_present(void);
 bool sim_any_foreign(void);
 /* Right after a crash: no block that is behind a slot is free by the table's file. */

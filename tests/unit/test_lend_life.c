@@ -88,7 +88,10 @@ static void a_new_daemon_goes_on(void **state)
 	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 20 * S_NS);
 }
 
-/* QEMU backs boot memory itself where it could not go on without: adopted, not lost. */
+/*
+ * QEMU backs boot memory itself where it could not go on without: adopted, not lost,
+ * and not billed for the time in which nobody knows since when it was there.
+ */
 static void blocks_that_qemu_backed_meanwhile(void **state)
 {
 	struct fixture *f = *state;
@@ -102,6 +105,7 @@ static void blocks_that_qemu_backed_meanwhile(void **state)
 	lender_close(f->l);
 	assert_int_equal(fallocate(fd, 0, 2 * (off_t)MEMLEASE_BLOCK_BYTES, MEMLEASE_BLOCK_BYTES), 0);
 	assert_int_equal(pwrite(fd, "x", 1, 2 * (off_t)MEMLEASE_BLOCK_BYTES), 1);
+	pass_ms(f, 5000);
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
 	vm = lend_vm_find(f->l, "a");
 	assert_true(lend_resident(vm, BOOT, 2));
@@ -111,10 +115,33 @@ static void blocks_that_qemu_backed_meanwhile(void **state)
 	assert_int_equal(pread(fd, &c, 1, 2 * (off_t)MEMLEASE_BLOCK_BYTES), 1);
 	assert_int_equal(c, 'x');
 	pass_ms(f, 1000);
-	assert_int_equal(status(vm).resident_block_ns, 2 * S_NS);
+	assert_int_equal(status(vm).resident_block_ns, 5 * S_NS + 2 * S_NS);
 	lender_validate(f->l);
 	lend_vm_end(vm, "test");
 	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
+	close(fd);
+}
+
+/* What is gone when a new daemon comes is not billed since the old one went. */
+static void blocks_that_qemu_gave_up_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 4, 10, 0);
+	int fd = open(lend_region_path(vm, BOOT), O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	for (uint64_t s = 0; s < 3; s++)
+		assert_int_equal(lend_touch(vm, BOOT, s), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ftruncate(fd, 4 * (off_t)MEMLEASE_BLOCK_BYTES), 0);
+	assert_int_equal(fallocate(fd, 0, 0, 2 * (off_t)MEMLEASE_BLOCK_BYTES), 0);
+	lender_close(f->l);
+	pass_ms(f, 5000);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	vm = lend_vm_find(f->l, "a");
+	assert_int_equal(status(vm).resident_block_ns, 10 * S_NS);
+	lender_validate(f->l);
 	close(fd);
 }
 
@@ -394,6 +421,7 @@ int main(void)
 		T(usage_reaches_the_ledger),
 		T(a_new_daemon_goes_on),
 		T(blocks_that_qemu_backed_meanwhile),
+		T(blocks_that_qemu_gave_up_meanwhile),
 		T(qemu_that_ended_meanwhile),
 		T(a_reboot_of_the_machine),
 		T(damaged_records_are_refused),

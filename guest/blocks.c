@@ -335,7 +335,7 @@ u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i, bool *pinned)
 			pfn += order <= ML_MAX_PAGE_ORDER ? 1UL << order : 1;
 			continue;
 		}
-		if (page_count(page) && !PageLRU(page) && !__PageMovable(page))
+		if (page_count(page) && !PageLRU(page) && !ml_page_has_movable_ops(page))
 			*pinned = true;
 		used += PAGE_SIZE;
 		pfn++;

@@ -42,7 +42,7 @@ static bool ml_report_ours(struct ml_device *ml, u64 addr, u64 bytes)
 	if (addr >= layout->window_addr)
 		return addr - layout->window_addr < layout->window_bytes;
 #ifdef CONFIG_X86
-	return e820__mapped_raw_any(addr, addr + bytes, E820_TYPE_RAM);
+	return e820__mapped_any(addr, addr + bytes, E820_TYPE_RAM);
 #else
 	return true;
 #endif

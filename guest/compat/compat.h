@@ -9,6 +9,8 @@
 
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
+#include <linux/migrate.h>
+#include <linux/page-flags.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/version.h>
@@ -151,19 +153,39 @@ static inline bool ml_memmap_on_memory(void)
 #endif
 
 /*
- * 6.16 keeps movability to the kernel's own kinds of page. Pages of ZONE_MOVABLE
- * pass for movable in any case; of other zones the kernel then refuses.
+ * A page that counts as movable, and does not let itself be moved: the caller has
+ * it, locked, and frees it after ml_clear_page_movable().
+ *
+ * Up to 6.16 the page leads to the operations. 6.17 keeps movability to the
+ * kernel's own kinds of page. One of them is the balloon's, and its operations
+ * leave a page alone that has nothing in `private` (linux/balloon.h says so): it
+ * is on its way into or out of the balloon. Such a page keeps its kind until it is
+ * freed. Without the balloon's operations only ZONE_MOVABLE's pages pass for
+ * movable; of other zones the kernel then refuses.
  */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#define ml_page_has_movable_ops(page)	__PageMovable(page)
 #define ml_set_page_movable(page, ops)	__SetPageMovable(page, ops)
 #define ml_clear_page_movable(page)	__ClearPageMovable(page)
 #else
-#define ml_set_page_movable(page, ops)	((void)(ops))
-#define ml_clear_page_movable(page)	((void)(page))
+#define ml_page_has_movable_ops(page)	page_has_movable_ops(page)
+
+static inline void ml_set_page_movable(struct page *page, const struct movable_operations *ops)
+{
+#if IS_ENABLED(CONFIG_BALLOON_COMPACTION) || IS_ENABLED(CONFIG_BALLOON_MIGRATION)
+	set_page_private(page, 0);
+	__SetPageOffline(page);
+	SetPageMovableOps(page);
+#endif
+}
+
+static inline void ml_clear_page_movable(struct page *page)
+{
+}
 #endif
 
-/* 6.16 says with flags what the kind of page block said. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+/* 6.17 says with flags what the kind of page block said. */
+#ifndef ACR_FLAGS_NONE
 #define ml_alloc_contig_range(start, end, gfp) \
 	alloc_contig_range(start, end, MIGRATE_MOVABLE, gfp)
 #else

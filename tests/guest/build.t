@@ -1,11 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The driver builds for each test kernel, without a word from the compiler or from
-# sparse, and through DKMS, from what `dkms-install` puts on a machine. Nothing
-# is installed: DKMS gets directories of its own.
+# The driver builds for each test kernel (MEMLEASE_TEST_KERNELS), without a word from
+# the compiler or from sparse, and through DKMS, from what `dkms-install` puts on a
+# machine. Nothing is installed: DKMS gets directories of its own. Where modules are
+# built in Debian 13's tree, DKMS is not: what it would run is.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=scripts/lib/kernel.sh
+. scripts/lib/kernel.sh
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -26,9 +29,14 @@ check()
 	fi
 }
 
+# A sparse that is too old for a kernel is left out of Debian 13's tree.
+with_sparse() { ml_kernel_run "$home" sh -c 'command -v sparse' >/dev/null; }
+
+# build KDIR OBJDIR [C=1]
 build()
 {
-	make -s -C guest KDIR="$1" OBJDIR="$2" C=1 >"$dir/words" 2>&1 || { cat "$dir/words"; return 1; }
+	ml_kernel_run "$home" make -s -C guest KDIR="$1" OBJDIR="$2" ${3:+"$3"} >"$dir/words" 2>&1 ||
+		{ cat "$dir/words"; return 1; }
 	! grep -E '(warning|error):' "$dir/words"
 }
 
@@ -40,11 +48,33 @@ with_dkms()
 		[ -n "$(find "$dir/tree/memlease/1/$2" -name 'virtio_memlease.ko*')" ]
 }
 
-echo "1..4"
-for series in 6.1 6.12; do
+# The command that dkms.conf has for it, where dkms-install put the sources.
+as_dkms_would()
+{
+	local MAKE kernel_source_dir=$1 root=$dir/root-$2/usr/src/memlease-1
+	make -s -C guest dkms-install DESTDIR="$dir/root-$2" || return 1
+	# shellcheck source=guest/dkms.conf
+	. "$root/dkms.conf"
+	(cd "$root" && ml_kernel_run "$home" bash -c "${MAKE[0]}") && [ -e "$root/guest/virtio_memlease.ko" ]
+}
+
+read -ra kernels <<<"${MEMLEASE_TEST_KERNELS:-6.1 6.12}"
+export ML_KERNEL_BIND=$dir
+for series in "${kernels[@]}"; do
 	home=$(scripts/fetch-kernels --print "$series")
 	kdir=$(readlink -f "$home"/modules/*/build)
 	release=$(basename "$home"/modules/*)
-	check "$series: no warning of gcc or sparse" build "$kdir" "$dir/$series"
-	check "$series: DKMS builds it" with_dkms "$kdir" "$release"
+	if with_sparse; then
+		check "$series: no warning of gcc or sparse" build "$kdir" "$dir/$series" C=1
+	else
+		check "$series: no warning of gcc" build "$kdir" "$dir/$series"
+		n=$((n + 1))
+		echo "ok $n # SKIP $series: no sparse that is new enough could be had"
+	fi
+	if [ "$(cat "$home/place" 2>/dev/null)" = trixie ]; then
+		check "$series: what DKMS would run builds it" as_dkms_would "$kdir" "$release"
+	else
+		check "$series: DKMS builds it" with_dkms "$kdir" "$release"
+	fi
 done
+echo "1..$n"

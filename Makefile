@@ -96,12 +96,15 @@ $(BUILD)/sim/memlease-sim: $(call objs,san,$(SIM_SRCS)) $(SAN_LIB)
 unit: $(UNIT_BINS)
 sim-bin: $(BUILD)/sim/memlease-sim
 
-.PHONY: check check-fast demo
+.PHONY: check check-fast check-7 demo
 check:
 	$(Q)scripts/check
 
 check-fast:
 	$(Q)scripts/check fast
+
+check-7:
+	$(Q)scripts/check 7
 
 demo:
 	$(Q)scripts/demo

@@ -12,7 +12,8 @@ import re
 import time
 
 from lib.host import host
-from lib.tap import main, until
+from lib.paths import NEWEST
+from lib.tap import each, main, until
 from lib.vm import wait_ended
 
 IDLE_LIMIT_MIB = 300
@@ -74,4 +75,4 @@ def detached(tap, kernel):
     tap.check(got.returncode == 1 and "apart" in got.stderr, "a VM that is gone is named in the complaint", got)
 
 
-main((boots, "6.1"), (boots, "6.12"), (detached, "6.12"))
+main(*each(boots), (detached, NEWEST))

@@ -12,6 +12,7 @@ import random
 import time
 
 from lib.host import host
+from lib.paths import NEWEST, OLDEST
 from lib.tap import main, until
 from lib.vm import wait_ended
 
@@ -21,7 +22,7 @@ KILLS = 8
 def killed(tap):
     """Two VMs, one of each kernel; one daemon after the other."""
     h = host(tap, pool="2G", keep=True, arguments=("--period", "5"))
-    vms = [h.vm(name, kernel=kernel, limit="1280M") for name, kernel in (("old", "6.1"), ("new", "6.12"))]
+    vms = [h.vm(name, kernel=kernel, limit="1280M") for name, kernel in (("old", OLDEST), ("new", NEWEST))]
     chance = random.Random(11)
     for vm in vms:
         vm.spawn("hog", "hog fill:300 check free-half check fill:200 check free loop:100")
@@ -85,4 +86,4 @@ def without_a_daemon(tap, kernel):
     h.check_bill(tap, stays, least=500)
 
 
-main((killed,), (without_a_daemon, "6.12"))
+main((killed,), (without_a_daemon, NEWEST))

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import signal
 
 from lib.host import host
-from lib.tap import main, until
+from lib.tap import each, main, until
 from lib.vm import wait_ended
 
 
@@ -67,4 +67,4 @@ def driver(tap, h, vm):
     tap.check(vm.status()["window-committed-blocks"] > 0, "loaded again, it grows again")
 
 
-main((ends, "6.1"), (ends, "6.12"))
+main(*each(ends))

@@ -11,7 +11,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import time
 
 from lib.host import host
-from lib.tap import main, until
+from lib.paths import NEWEST
+from lib.tap import each, main, until
 
 NEED_MIB = 1600
 NEAR_MIB = 128
@@ -83,4 +84,4 @@ def at_once(tap, h, vm, low):
               f"{before:.0f} MiB before, {vm.resident_mib():.0f} MiB after, {low:.0f} MiB wanted")
 
 
-main((killed_without, "6.12"), (grows, "6.1"), (grows, "6.12"))
+main((killed_without, NEWEST), *each(grows))

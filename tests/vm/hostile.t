@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import re
 
 from lib.host import host
+from lib.paths import NEWEST, OLDEST
 from lib.tap import main, until
 from lib.vm import wait_ended
 
@@ -37,9 +38,9 @@ def attack(vm, name):
 
 def hostile(tap):
     h = host(tap, pool="2G")
-    good = h.vm("good", kernel="6.1", limit="1G")
+    good = h.vm("good", kernel=OLDEST, limit="1G")
     good.spawn("hog", "hog fill:200 check free-half check fill:150 check free loop:10000")
-    vm = h.vm("bad", kernel="6.12", limit="768M", driver=False)
+    vm = h.vm("bad", kernel=NEWEST, limit="768M", driver=False)
     for name, wanted in ATTACKS.items():
         got = attack(vm, name)
         broken = vm.status()["broken"]

@@ -12,14 +12,15 @@ import time
 from decimal import Decimal
 
 from lib.host import host
+from lib.paths import NEWEST, OLDEST
 from lib.tap import main, until
 from lib.vm import wait_ended
 
 
 def used_up(tap):
     h = host(tap, pool="1G", arguments=("--overbook", "200", "--period", "5"))
-    first = h.vm("first", kernel="6.1", limit="1G", tenant="acme")
-    second = h.vm("second", kernel="6.12", limit="1G", tenant="bolt")
+    first = h.vm("first", kernel=OLDEST, limit="1G", tenant="acme")
+    second = h.vm("second", kernel=NEWEST, limit="1G", tenant="bolt")
     first.spawn("hog", "hog fill:550 mark:/tmp/full until:/tmp/go free mark:/tmp/freed until:/tmp/end")
     first.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
     second.spawn("hog", "hog fill:550 check mark:/tmp/full until:/tmp/end")

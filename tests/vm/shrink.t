@@ -12,7 +12,7 @@ import random
 import time
 
 from lib.host import host
-from lib.tap import main, until
+from lib.tap import each, main, until
 
 DEADLINE_S = 10
 # What the kernel says when a program took the memory that pages were to move to. It tries
@@ -112,4 +112,4 @@ def contents(tap, h, vm):
     tap.check(vm.status()["broken"] == "", "the device is well", vm.status())
 
 
-main((shrinks, "6.1"), (shrinks, "6.12"))
+main(*each(shrinks))

@@ -11,7 +11,8 @@ BUILD = os.path.join(TOP, "build")
 LOGS = os.path.join(BUILD, "log", "vm")
 DAEMON = os.environ.get("MEMLEASED", os.path.join(BUILD, "memleased"))
 CLI = os.environ.get("MEMLEASE", os.path.join(BUILD, "memlease"))
-KERNELS = ("6.1", "6.12")
+KERNELS = tuple(os.environ.get("MEMLEASE_TEST_KERNELS", "6.1 6.12").split())	# old to new
+OLDEST, NEWEST = KERNELS[0], KERNELS[-1]
 
 # What all tests share lies in another folder of the name lib.
 sys.path.append(os.path.join(TOP, "tests", "lib"))

@@ -49,6 +49,11 @@ def main(*tests, limit_s=FILE_LIMIT_S):
     base.run(Tap(), tests, limit_s)
 
 
+def each(function):
+    """The test on each of the kernels, for main()."""
+    return [(function, kernel) for kernel in paths.KERNELS]
+
+
 def skip(tap, why):
     """What this machine cannot show."""
     tap.skip("", why)

@@ -19,13 +19,15 @@ BOOT_LIMIT_S = 60
 
 
 class Vm:
-    """boot, limit, guarantee: sizes as memlease takes them. driver=False leaves
-    the guest's driver unloaded. append: more for the kernel's command line.
-    options: more for memlease run. qemu: more for QEMU."""
+    """kernel: one of paths.KERNELS. boot, limit, guarantee: sizes as memlease takes
+    them. driver=False leaves the guest's driver unloaded. append: more for the
+    kernel's command line. options: more for memlease run. qemu: more for QEMU."""
 
-    def __init__(self, host, name, kernel="6.12", boot="256M", limit="2G", guarantee=None, tenant="acme",
+    def __init__(self, host, name, kernel=paths.NEWEST, boot="256M", limit="2G", guarantee=None, tenant="acme",
                  plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=()):
         self.host = host
+        if kernel not in paths.KERNELS:
+            raise ValueError(f"kernel {kernel} is none of MEMLEASE_TEST_KERNELS: use paths.NEWEST, OLDEST or tap.each")
         self.name = name
         self.kernel = kernel
         self.size = dict(boot=boot, limit=limit, guarantee=guarantee)

@@ -76,7 +76,7 @@ static struct page *ml_drain_page(struct zone *zone)
 	return page;
 }
 
-static void ml_drain_zone(struct zone *zone)
+void ml_drain_zone(struct zone *zone)
 {
 	struct page *page = ml_drain_page(zone);
 	unsigned long pfn;

@@ -17,6 +17,10 @@
 #define ML_DRAIN_BYTES	(8ULL << 20)
 bool ml_drain(void);
 
+/* Drain one zone, however little it has there. Sleeps. */
+struct zone;
+void ml_drain_zone(struct zone *zone);
+
 /* Is there a zone to drain? Reads one number per CPU and zone. */
 bool ml_drain_due(void);
 

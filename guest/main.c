@@ -5,6 +5,7 @@
  * that goes to sleep, a kernel that was started to dump another.
  *
  * Lock order, outermost first:
+ *   defrag.busy				(whoever removes memory, ml_defrag_keep_off)
  *   the kernel's out-of-memory lock		(ml_grow_oom is called with it)
  *     blocks.hotplug
  *       the kernel's hotplug locks		(the memory notifier is called with them)
@@ -49,7 +50,8 @@ struct ml_host ml_host_now(struct ml_device *ml)
 
 u64 ml_available(struct ml_device *ml)
 {
-	return ml_available_bytes() + atomic64_read(&ml->report.isolated_bytes);
+	return ml_available_bytes() + atomic64_read(&ml->report.isolated_bytes) +
+	       atomic64_read(&ml->defrag.isolated_bytes);
 }
 
 void ml_failed(struct ml_device *ml, const char *what, int rc)
@@ -72,6 +74,7 @@ static void ml_hold(struct ml_device *ml, bool held)
 		ml_grow_start(ml);
 	ml_shrink_hold(ml, held);
 	ml_report_hold(ml, held);
+	ml_defrag_hold(ml, held);
 	ml_stats_hold(ml, held);
 }
 
@@ -331,7 +334,12 @@ static int ml_probe_parts(struct ml_device *ml)
 	rc = ml_report_init(ml);
 	if (rc)
 		goto out_watch;
+	rc = ml_defrag_init(ml);
+	if (rc)
+		goto out_report;
 	return 0;
+out_report:
+	ml_report_exit(ml);
 out_watch:
 	ml_watch_exit(ml);
 out_grow:
@@ -349,6 +357,7 @@ out_blocks:
 
 static void ml_remove_parts(struct ml_device *ml)
 {
+	ml_defrag_exit(ml);
 	ml_report_exit(ml);
 	ml_watch_exit(ml);
 	ml_grow_exit(ml);
@@ -448,6 +457,7 @@ static void ml_abandon(struct ml_device *ml, u64 held)
 	ml_off_the_bus(ml);
 	ml_stop_parts(ml);
 	ml->vdev->config->del_vqs(ml->vdev);
+	ml_defrag_exit(ml);
 	ml_report_exit(ml);
 	ml_watch_exit(ml);
 	ml_grow_exit(ml);

@@ -19,6 +19,7 @@
 #include "watch.h"
 #include "shrink.h"
 #include "report.h"
+#include "defrag.h"
 #include "shutdown.h"
 #include "stats.h"
 #include "events.h"
@@ -33,6 +34,7 @@ struct ml_device {
 	struct ml_watch watch;
 	struct ml_shrink shrink;
 	struct ml_report report;
+	struct ml_defrag defrag;
 	struct ml_stats stats;
 	struct ml_events events;
 	struct ml_shutdown shutdown;
@@ -58,8 +60,8 @@ struct ml_device {
 struct ml_host ml_host_now(struct ml_device *ml);
 
 /*
- * Available memory, with the free pages that are being reported: these come back
- * within moments, and are no reason to grow.
+ * Available memory, with the free pages that are being reported or defragmented:
+ * these come back within moments, and are no reason to grow.
  */
 u64 ml_available(struct ml_device *ml);
 

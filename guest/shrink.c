@@ -184,6 +184,7 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 	if (s->deadline_ns > now)
 		left_ms = clamp(div_u64(s->deadline_ns - now, NSEC_PER_MSEC), 100ULL, left_ms);
 
+	ml_defrag_keep_off(ml);
 	mutex_lock(&b->hotplug);
 	state = READ_ONCE(b->block[i].state);
 	if (state == ML_ADDED || state == ML_ONLINE) {
@@ -201,6 +202,7 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 		rc = -EAGAIN;
 	}
 	mutex_unlock(&b->hotplug);
+	ml_defrag_go_on(ml);
 	if (!rc)
 		ml_shrink_return(ml, i);
 }

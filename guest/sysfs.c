@@ -9,6 +9,8 @@
 #include "memlease.h"
 #include "sysfs.h"
 
+#define ML_DEFRAG_NOW_MS	60000
+
 static struct ml_device *ml_of(struct device *dev)
 {
 	return dev_to_virtio(dev)->priv;
@@ -158,6 +160,62 @@ static ssize_t report_interval_ms_store(struct device *dev, struct device_attrib
 }
 static DEVICE_ATTR_RW(report_interval_ms);
 
+ML_SHOW(strewn_bytes, ml_defrag_strewn(ml));
+ML_SHOW(defrag_moved_pages, atomic64_read(&ml->defrag.moved_pages));
+ML_SHOW(defrag_cleared_blocks, atomic64_read(&ml->defrag.cleared_blocks));
+ML_SHOW(defrag_failures, atomic64_read(&ml->defrag.failures));
+ML_SHOW(defrag_rounds, atomic64_read(&ml->defrag.rounds));
+ML_SHOW(defrag_work_us, atomic64_read(&ml->defrag.work_us));
+
+static ssize_t defrag_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", READ_ONCE(ml_of(dev)->defrag.off) ? "off" : "auto");
+}
+
+/* "auto" and "off" are about the background; "now" works until nothing is to be gained. */
+static ssize_t defrag_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t count)
+{
+	struct ml_device *ml = ml_of(dev);
+
+	if (sysfs_streq(buf, "now")) {
+		ml_defrag_now(ml, U32_MAX, ML_DEFRAG_NOW_MS, true);
+		return count;
+	}
+	if (!sysfs_streq(buf, "auto") && !sysfs_streq(buf, "off"))
+		return -EINVAL;
+	WRITE_ONCE(ml->defrag.off, sysfs_streq(buf, "off"));
+	ml_defrag_kick(ml);
+	return count;
+}
+static DEVICE_ATTR_RW(defrag);
+
+static ssize_t defrag_policy_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	u32 i, policy = READ_ONCE(ml_of(dev)->defrag.policy);
+	int at = 0;
+
+	for (i = 0; i < ML_CHOOSERS; i++)
+		at += sysfs_emit_at(buf, at, i == policy ? "%s[%s]" : "%s%s", i ? " " : "",
+				    ml_choosers[i].name);
+	return at + sysfs_emit_at(buf, at, "\n");
+}
+
+static ssize_t defrag_policy_store(struct device *dev, struct device_attribute *attr,
+				   const char *buf, size_t count)
+{
+	u32 i;
+
+	for (i = 0; i < ML_CHOOSERS; i++) {
+		if (!sysfs_streq(buf, ml_choosers[i].name))
+			continue;
+		WRITE_ONCE(ml_of(dev)->defrag.policy, i);
+		return count;
+	}
+	return -EINVAL;
+}
+static DEVICE_ATTR_RW(defrag_policy);
+
 static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_committed_blocks.attr,
 	&dev_attr_window_blocks.attr,
@@ -181,6 +239,14 @@ static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_events.attr,
 	&dev_attr_state.attr,
 	&dev_attr_low_mark.attr,
+	&dev_attr_strewn_bytes.attr,
+	&dev_attr_defrag.attr,
+	&dev_attr_defrag_policy.attr,
+	&dev_attr_defrag_moved_pages.attr,
+	&dev_attr_defrag_cleared_blocks.attr,
+	&dev_attr_defrag_failures.attr,
+	&dev_attr_defrag_rounds.attr,
+	&dev_attr_defrag_work_us.attr,
 	NULL,
 };
 

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Defragmenting; see defrag.h.
+ *
+ * A round takes a census of a zone, chooses blocks by the policy, and asks the
+ * kernel for each run of them as a contiguous range: it moves away what is in
+ * use, into the smallest free pieces first. The range is freed at once, and then
+ * is one free page for reporting to find. What the kernel could not empty is left
+ * alone for a while, longer each time.
+ *
+ * The thread looks every ML_LOOK_MS at counters of the kernel's. It begins when
+ * too much is strewn (ml_strewn_wanted), works ML_CPU_PERCENT of the time, and
+ * pauses while programs take memory or memory blocks come and go. After a round
+ * that gained nothing it pauses for 10 s, doubling up to 10 min, unless much more
+ * is strewn by then.
+ *
+ * Page arrays: `busy` is held while they are read and while the kernel works on a
+ * range, and by whoever removes memory. Memory that is taken offline keeps its
+ * page array, and the kernel refuses a range that is being taken offline; boot
+ * memory is never removed.
+ */
+#include <linux/gfp.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "census.h"
+#include "compat/compat.h"
+#include "drain.h"
+#include "memlease.h"
+
+#define ML_LOOK_MS		2000
+#define ML_BUSY_PAUSE_MS	1000
+#define ML_VAIN_FIRST_MS	10000
+#define ML_VAIN_MAX_MS		600000
+#define ML_VAIN_STEPS		8	/* of doubling, for a block */
+#define ML_CPU_PERCENT		3
+#define ML_CHUNK_BLOCKS		8192	/* of one census: 16 GiB */
+#define ML_ROUND_BLOCKS		64
+#define ML_ROUND_PAGES		16384
+#define ML_RUN_BLOCKS		16	/* 32 MiB that nobody can allocate meanwhile */
+#define ML_GREW			64	/* pages more in a block than when it was chosen: leave it */
+#define ML_CALL_COST		128
+#define ML_BLOCK_COST		64
+#define ML_DROPPED_COST		4
+#define ML_WORTH		384	/* in the background */
+#define ML_WORTH_HARD		544	/* on demand: any that is not nearly full */
+#define ML_FAST_BYTES_S		(64ULL << 20)
+#define ML_QUIET_MS		1000	/* after growing */
+
+struct ml_job {
+	u32 blocks;		/* still wanted */
+	u32 worth;
+	u64 deadline_ns;
+	bool gently;		/* with pauses, and not while the guest is busy */
+	u32 cleared;
+};
+
+static bool ml_defrag_stopped(struct ml_device *ml)
+{
+	return READ_ONCE(ml->defrag.held) || atomic_read(&ml->defrag.keep_off);
+}
+
+/* Does the guest need its processors and its memory for something better? */
+static bool ml_defrag_disturbs(struct ml_device *ml)
+{
+	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
+					    ml->blocks.mb_bytes);
+
+	return READ_ONCE(ml->shrink.attempt) || READ_ONCE(ml->grow.rate) > ML_FAST_BYTES_S ||
+	       time_before(jiffies, READ_ONCE(ml->grow.last_add) + msecs_to_jiffies(ML_QUIET_MS)) ||
+	       ml_available(ml) < marks.reserve;
+}
+
+static bool ml_job_ends(struct ml_device *ml, const struct ml_job *job)
+{
+	if (!job->blocks || ml_defrag_stopped(ml) || signal_pending(current))
+		return true;
+	if (job->gently)
+		return READ_ONCE(ml->defrag.off) || kthread_should_stop() || ml_defrag_disturbs(ml);
+	return ktime_get_ns() > job->deadline_ns;
+}
+
+static struct ml_vain *ml_vain_of(struct ml_device *ml, unsigned long pfn)
+{
+	return &ml->defrag.vain[pfn / ML_CENSUS_PAGES % ML_DEFRAG_VAIN];
+}
+
+/* Was it tried in vain, not long ago? */
+static bool ml_vain_now(struct ml_device *ml, unsigned long pfn)
+{
+	struct ml_vain *vain = ml_vain_of(ml, pfn);
+
+	return vain->block == pfn / ML_CENSUS_PAGES && time_before(jiffies, vain->until);
+}
+
+static void ml_vain_add(struct ml_device *ml, unsigned long pfn)
+{
+	struct ml_vain *vain = ml_vain_of(ml, pfn);
+	u32 block = pfn / ML_CENSUS_PAGES;
+
+	vain->failures = vain->block == block ? min_t(u32, vain->failures + 1, ML_VAIN_STEPS) : 0;
+	vain->block = block;
+	vain->until = jiffies + msecs_to_jiffies(ML_VAIN_FIRST_MS << vain->failures);
+	atomic64_inc(&ml->defrag.failures);
+}
+
+/* Empty n adjacent blocks. Returns the kernel's answer. */
+static int ml_defrag_call(struct ml_device *ml, unsigned long pfn, u32 n, u64 used)
+{
+	unsigned long pages = (unsigned long)n * ML_CENSUS_PAGES;
+	u64 holes = (pages - min_t(u64, used, pages)) << PAGE_SHIFT;
+	int rc;
+
+	atomic64_add(holes, &ml->defrag.isolated_bytes);
+	rc = ml_alloc_contig_range(pfn, pfn + pages, GFP_KERNEL | __GFP_NOWARN);
+	if (!rc)
+		free_contig_range(pfn, pages);
+	atomic64_sub(holes, &ml->defrag.isolated_bytes);
+	return rc;
+}
+
+/* What became of n blocks that were to be emptied? Returns how many are free. */
+static u32 ml_defrag_count(struct ml_device *ml, struct zone *zone, unsigned long pfn,
+			   struct ml_census *before, u32 n)
+{
+	u32 i, cleared = 0;
+
+	for (i = 0; i < n; i++) {
+		struct ml_census now = ml_census_block(ml, zone, pfn + i * ML_CENSUS_PAGES);
+
+		if (before[i].kind != ML_KIND_FREE && now.kind == ML_KIND_FREE)
+			cleared++;
+		if (now.kind == ML_KIND_FIXED)
+			now.used = before[i].used;
+		if (now.used < before[i].used)
+			atomic64_add(before[i].used - now.used, &ml->defrag.moved_pages);
+		before[i] = now;
+	}
+	atomic64_add(cleared, &ml->defrag.cleared_blocks);
+	return cleared;
+}
+
+/*
+ * Empty a part of a run. If the kernel cannot, because of a single page perhaps,
+ * the blocks that it did not get to are tried one by one.
+ */
+static void ml_defrag_part(struct ml_device *ml, struct zone *zone, unsigned long pfn,
+			   struct ml_census *census, u32 n, struct ml_job *job)
+{
+	u64 used = 0;
+	u32 i, cleared;
+	int rc;
+
+	for (i = 0; i < n; i++)
+		used += census[i].used;
+	rc = ml_defrag_call(ml, pfn, n, used);
+	cleared = ml_defrag_count(ml, zone, pfn, census, n);
+	if (rc && n == 1 && !cleared)
+		ml_vain_add(ml, pfn);
+	for (i = 0; rc == -EBUSY && n > 1 && i < n; i++) {
+		unsigned long at = pfn + i * ML_CENSUS_PAGES;
+
+		if (census[i].kind != ML_KIND_MOVABLE || ml_defrag_stopped(ml))
+			continue;
+		ml_defrag_call(ml, at, 1, census[i].used);
+		if (ml_defrag_count(ml, zone, at, &census[i], 1))
+			cleared++;
+		else
+			ml_vain_add(ml, at);
+	}
+	job->cleared += cleared;
+	job->blocks -= min(job->blocks, cleared);
+}
+
+/*
+ * Empty a run, but for blocks that are not as they were: the pages of the runs
+ * before went somewhere, and programs did not wait.
+ */
+static void ml_defrag_run(struct ml_device *ml, struct zone *zone, unsigned long pfn,
+			  struct ml_census *census, u32 n, struct ml_job *job)
+{
+	u32 i, from = 0;
+
+	for (i = 0; i <= n; i++) {
+		if (i < n) {
+			u16 used = census[i].used;
+
+			census[i] = ml_census_block(ml, zone, pfn + i * ML_CENSUS_PAGES);
+			if (census[i].kind == ML_KIND_MOVABLE && census[i].used <= used + ML_GREW)
+				continue;
+		}
+		if (i > from)
+			ml_defrag_part(ml, zone, pfn + from * ML_CENSUS_PAGES, census + from,
+				       i - from, job);
+		from = i + 1;
+	}
+}
+
+/* Let others have the processor: a few percent are ours. Not longer than it takes to stop. */
+static void ml_defrag_rest(struct ml_device *ml, const struct ml_job *job, u64 worked_ns)
+{
+	u64 rest_ns = worked_ns * (100 - ML_CPU_PERCENT) / ML_CPU_PERCENT;
+
+	atomic64_add(div_u64(worked_ns, NSEC_PER_USEC), &ml->defrag.work_us);
+	if (job->gently)
+		wait_event_idle_timeout(ml->defrag.wait, ml_job_ends(ml, job),
+					nsecs_to_jiffies(rest_ns));
+	else
+		cond_resched();
+}
+
+/* One census of up to ML_CHUNK_BLOCKS, and what it leads to. */
+static void ml_defrag_chunk(struct ml_device *ml, struct zone *zone, unsigned long pfn, u32 n,
+			    struct ml_job *job)
+{
+	struct ml_defrag *d = &ml->defrag;
+	struct ml_limits limits = {
+		.blocks = min_t(u32, job->blocks, ML_ROUND_BLOCKS),
+		.pages = ML_ROUND_PAGES,
+		.worth = job->worth,
+		.run_blocks = ML_RUN_BLOCKS,
+		.call_cost = ML_CALL_COST,
+		.block_cost = ML_BLOCK_COST,
+		.dropped_cost = ML_DROPPED_COST,
+	};
+	u64 began = ktime_get_ns();
+	u32 i, count;
+
+	if (!ml_census_take(ml, zone, pfn, d->census, n, &d->keep_off))
+		return;
+	for (i = 0; i < n; i++)
+		if (d->census[i].kind == ML_KIND_MOVABLE &&
+		    ml_vain_now(ml, pfn + i * ML_CENSUS_PAGES))
+			d->census[i].kind = ML_KIND_STUCK;
+	count = ml_choosers[READ_ONCE(d->policy)].choose(d->census, n, &limits, d->runs,
+							 ML_DEFRAG_RUNS);
+	ml_defrag_rest(ml, job, ktime_get_ns() - began);
+	for (i = 0; i < count && !ml_job_ends(ml, job); i++) {
+		began = ktime_get_ns();
+		ml_defrag_run(ml, zone, pfn + d->runs[i].first * ML_CENSUS_PAGES,
+			      d->census + d->runs[i].first, d->runs[i].count, job);
+		ml_defrag_rest(ml, job, ktime_get_ns() - began);
+	}
+}
+
+static void ml_defrag_zone(struct ml_device *ml, struct zone *zone, struct ml_job *job)
+{
+	unsigned long pfn = round_up(zone->zone_start_pfn, ML_CENSUS_PAGES);
+	unsigned long end = round_down(zone_end_pfn(zone), ML_CENSUS_PAGES);
+	u32 before = job->cleared;
+
+	while (pfn < end && !ml_job_ends(ml, job)) {
+		u32 n = min_t(unsigned long, (end - pfn) / ML_CENSUS_PAGES, ML_CHUNK_BLOCKS);
+
+		ml_defrag_chunk(ml, zone, pfn, n, job);
+		pfn += (unsigned long)n * ML_CENSUS_PAGES;
+	}
+	/* What was emptied last stands on lists of this processor, page by page. */
+	if (job->cleared != before)
+		ml_drain_zone(zone);
+}
+
+/* Under busy. Once through all zones that are worth it; what was gained is reported. */
+static u32 ml_defrag_round(struct ml_device *ml, struct ml_job *job)
+{
+	u32 before = job->cleared;
+	struct zone *zone = NULL;
+
+	while ((zone = ml_census_zone(zone)) && !ml_job_ends(ml, job)) {
+		struct ml_strewn strewn = ml_census_strewn(zone);
+
+		if (!job->gently || ml_strewn_wanted(&strewn, true))
+			ml_defrag_zone(ml, zone, job);
+	}
+	atomic64_inc(&ml->defrag.rounds);
+	if (job->cleared != before)
+		ml_report_now(ml);
+	return job->cleared - before;
+}
+
+u32 ml_defrag_now(struct ml_device *ml, u32 blocks, u32 max_ms, bool hard)
+{
+	struct ml_defrag *d = &ml->defrag;
+	struct ml_job job = {
+		.blocks = blocks,
+		.worth = hard ? ML_WORTH_HARD : ML_WORTH,
+		.deadline_ns = ktime_get_ns() + (u64)max_ms * NSEC_PER_MSEC,
+	};
+
+	/* The thread makes room for us. */
+	ml_defrag_keep_off(ml);
+	atomic_dec(&d->keep_off);
+	while (!ml_job_ends(ml, &job) && ml_defrag_round(ml, &job))
+		;
+	mutex_unlock(&d->busy);
+	return job.cleared;
+}
+
+void ml_defrag_keep_off(struct ml_device *ml)
+{
+	atomic_inc(&ml->defrag.keep_off);
+	wake_up_all(&ml->defrag.wait);
+	mutex_lock(&ml->defrag.busy);
+}
+
+void ml_defrag_go_on(struct ml_device *ml)
+{
+	mutex_unlock(&ml->defrag.busy);
+	atomic_dec(&ml->defrag.keep_off);
+}
+
+u64 ml_defrag_strewn(struct ml_device *ml)
+{
+	struct zone *zone = NULL;
+	u64 bytes = 0;
+
+	while ((zone = ml_census_zone(zone))) {
+		struct ml_strewn strewn = ml_census_strewn(zone);
+
+		bytes += strewn.free - min(strewn.free, strewn.whole);
+	}
+	return bytes;
+}
+
+/* Is too much strewn in some zone? */
+static bool ml_defrag_wanted(struct ml_device *ml)
+{
+	struct zone *zone = NULL;
+
+	while ((zone = ml_census_zone(zone))) {
+		struct ml_strewn strewn = ml_census_strewn(zone);
+
+		if (ml_strewn_wanted(&strewn, ml->defrag.active))
+			return true;
+	}
+	return false;
+}
+
+/* One look of the thread's, and what follows from it. Returns when to look again, in ms. */
+static u32 ml_defrag_look(struct ml_device *ml)
+{
+	struct ml_defrag *d = &ml->defrag;
+	struct ml_job job = { .blocks = ML_ROUND_BLOCKS, .worth = ML_WORTH, .gently = true };
+	u64 strewn;
+
+	d->active = ml_defrag_wanted(ml);
+	if (!d->active) {
+		d->pause_ms = 0;
+		return ML_LOOK_MS;
+	}
+	strewn = ml_defrag_strewn(ml);
+	/* Nothing was to be gained of as much as this. */
+	if (d->pause_ms && time_before(jiffies, d->not_before) &&
+	    strewn < d->vain_bytes + d->vain_bytes / 4)
+		return ML_LOOK_MS;
+	if (ml_defrag_disturbs(ml))
+		return ML_BUSY_PAUSE_MS;
+	mutex_lock(&d->busy);
+	ml_defrag_round(ml, &job);
+	mutex_unlock(&d->busy);
+	if (job.cleared) {
+		d->pause_ms = 0;
+		return ML_BUSY_PAUSE_MS;
+	}
+	if (ml_defrag_stopped(ml) || ml_defrag_disturbs(ml))
+		return ML_BUSY_PAUSE_MS;
+	d->pause_ms = ml_backoff_ms(d->pause_ms, ML_VAIN_FIRST_MS, ML_VAIN_MAX_MS);
+	d->not_before = jiffies + msecs_to_jiffies(d->pause_ms);
+	d->vain_bytes = strewn;
+	return ML_LOOK_MS;
+}
+
+static bool ml_defrag_roused(struct ml_defrag *d)
+{
+	return READ_ONCE(d->kick) || kthread_should_stop();
+}
+
+static int ml_defrag_thread(void *data)
+{
+	struct ml_device *ml = data;
+	struct ml_defrag *d = &ml->defrag;
+	long pause = MAX_SCHEDULE_TIMEOUT;
+
+	while (!kthread_should_stop()) {
+		wait_event_idle_timeout(d->wait, ml_defrag_roused(d), pause);
+		WRITE_ONCE(d->kick, false);
+		pause = MAX_SCHEDULE_TIMEOUT;
+		if (kthread_should_stop() || READ_ONCE(d->held) || READ_ONCE(d->off))
+			continue;
+		/* With other work of the second, where that is possible. */
+		pause = round_jiffies_relative(msecs_to_jiffies(ml_defrag_look(ml)));
+	}
+	return 0;
+}
+
+void ml_defrag_kick(struct ml_device *ml)
+{
+	WRITE_ONCE(ml->defrag.kick, true);
+	wake_up_all(&ml->defrag.wait);
+}
+
+void ml_defrag_hold(struct ml_device *ml, bool held)
+{
+	WRITE_ONCE(ml->defrag.held, held);
+	ml_defrag_kick(ml);
+}
+
+int ml_defrag_init(struct ml_device *ml)
+{
+	struct ml_defrag *d = &ml->defrag;
+	struct task_struct *task;
+
+	init_waitqueue_head(&d->wait);
+	mutex_init(&d->busy);
+	d->held = true;
+	d->policy = ML_CHOOSE_CHEAPEST;
+	/* Without reporting, a free block is of no use to the host. */
+	d->off = !ml->report.registered;
+	d->census = kvcalloc(ML_CHUNK_BLOCKS, sizeof(*d->census), GFP_KERNEL);
+	d->vain = kvcalloc(ML_DEFRAG_VAIN, sizeof(*d->vain), GFP_KERNEL);
+	if (!d->census || !d->vain)
+		goto fail;
+	task = kthread_run(ml_defrag_thread, ml, "memlease_defrag");
+	if (IS_ERR(task))
+		goto fail;
+	d->task = task;
+	return 0;
+fail:
+	kvfree(d->census);
+	kvfree(d->vain);
+	return -ENOMEM;
+}
+
+void ml_defrag_exit(struct ml_device *ml)
+{
+	struct ml_defrag *d = &ml->defrag;
+
+	ml_defrag_hold(ml, true);
+	kthread_stop(d->task);
+	kvfree(d->census);
+	kvfree(d->vain);
+}

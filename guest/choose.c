@@ -217,6 +217,17 @@ static void ml_runs_sort(const struct ml_list *list, struct ml_run *runs, u32 n)
 	}
 }
 
+/* The cheapest n blocks of a run. */
+static struct ml_run ml_run_part(const struct ml_list *list, const struct ml_run *run, u32 n)
+{
+	struct ml_run part = { .first = run->first, .count = n }, best = part;
+
+	for (; part.first + n <= run->first + run->count; part.first++)
+		if (ml_run_cheaper(list, &part, &best))
+			best = part;
+	return best;
+}
+
 /* Keep of the sorted runs what the limits allow, the last one in part. */
 static u32 ml_runs_cut(struct ml_list *list, u32 count)
 {
@@ -225,6 +236,8 @@ static u32 ml_runs_cut(struct ml_list *list, u32 count)
 	for (i = 0; i < count; i++) {
 		struct ml_run run = list->runs[i];
 
+		if (run.count > list->blocks)
+			run = ml_run_part(list, &run, list->blocks);
 		for (k = 0; k < run.count && list->blocks; k++) {
 			u32 used = list->census[run.first + k].used;
 
@@ -235,7 +248,7 @@ static u32 ml_runs_cut(struct ml_list *list, u32 count)
 		}
 		if (k)
 			list->runs[kept++] = (struct ml_run){ .first = run.first, .count = k };
-		if (k < run.count)
+		if (k < run.count || !list->blocks)
 			break;
 	}
 	return kept;

@@ -99,7 +99,7 @@ struct ml_census ml_census_block(struct ml_device *ml, struct zone *zone, unsign
 		/* Free, but on a list of a processor. Newer kernels count no slab page either. */
 		if (!page_count(page) && !PageReserved(page) && !page_has_type(page))
 			continue;
-		if ((!PageLRU(page) && !__PageMovable(page)) || PageReserved(page) ||
+		if ((!PageLRU(page) && !ml_page_has_movable_ops(page)) || PageReserved(page) ||
 		    (PageLRU(page) && ml_census_pinned(page))) {
 			c.kind = ML_KIND_FIXED;
 			return c;

@@ -211,11 +211,12 @@ bool lend_vm_layout(const struct lend_vm *vm, uint64_t hva[MEMLEASE_REGION_COUNT
 		    uint64_t *window_gpa);
 
 /*
- * QEMU connected: its pid from the socket's credentials. The lender opens a pidfd,
- * and remembers pid and start time in the record. -ESRCH if it is gone, -EBUSY if
- * another live process already is this VM's QEMU.
+ * QEMU connected: its pid from the socket's credentials, and its pidfd, where the kernel
+ * gives one with them (taken over in every case), or -1. Without it the lender opens
+ * one by the pid. It remembers pid and start time in the record. -ESRCH if the process
+ * is gone, -EBUSY if another live process already is this VM's QEMU.
  */
-int lend_vm_attach(struct lend_vm *vm, pid_t pid);
+int lend_vm_attach(struct lend_vm *vm, pid_t pid, int pidfd);
 /* The connection went down; the VM goes on unless its process is gone. */
 void lend_vm_detach(struct lend_vm *vm);
 /* Readable when QEMU's process ends; -1 without one. Borrowed. */

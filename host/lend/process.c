@@ -36,6 +36,16 @@ static int start_time(pid_t pid, uint64_t *start)
 	return 0;
 }
 
+int process_started(int pidfd, pid_t pid, uint64_t *start)
+{
+	/* Read with the pidfd in hand: if it is alive afterwards, this was its start time. */
+	int ret = start_time(pid, start);
+
+	if (ret < 0)
+		return ret;
+	return process_alive(pidfd) ? 0 : -ESRCH;
+}
+
 int process_open(pid_t pid, uint64_t start, uint64_t *found)
 {
 	ml_autoclose int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -43,11 +53,10 @@ int process_open(pid_t pid, uint64_t start, uint64_t *found)
 
 	if (fd < 0)
 		return -errno;
-	/* Read with the pidfd in hand: if it is alive afterwards, this was its start time. */
-	ret = start_time(pid, found);
+	ret = process_started(fd, pid, found);
 	if (ret < 0)
 		return ret;
-	if (!process_alive(fd) || (start && *found != start))
+	if (start && *found != start)
 		return -ESRCH;
 	return ml_steal_fd(&fd);
 }

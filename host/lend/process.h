@@ -15,6 +15,11 @@
  * *found; otherwise only the one that started then. -ESRCH: gone.
  */
 int process_open(pid_t pid, uint64_t start, uint64_t *found);
+/*
+ * The start time of the process that a pidfd stands for, whose number is pid; another
+ * that has the number by now is not mistaken for it. -ESRCH: gone.
+ */
+int process_started(int pidfd, pid_t pid, uint64_t *start);
 bool process_alive(int pidfd);
 void process_kill(int pidfd);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/cleanup.h"
 #include "../base/log.h"
 #include "../base/name.h"
 #include "../base/step.h"
@@ -375,26 +376,26 @@ int lend_vm_delete(struct lend_vm *vm)
 
 /* --- QEMU's process --- */
 
-int lend_vm_attach(struct lend_vm *vm, pid_t pid)
+int lend_vm_attach(struct lend_vm *vm, pid_t pid, int pidfd)
 {
-	uint64_t start;
+	ml_autoclose int fd = pidfd;
 	bool first = vm->pidfd < 0;
-	int fd;
+	uint64_t start;
+	int ret;
 
-	fd = process_open(pid, 0, &start);
 	if (fd < 0)
-		return fd;
-	if (!first && (vm->rec->pid != pid || vm->rec->pid_start != start)) {
-		close(fd);
+		ret = fd = process_open(pid, 0, &start);
+	else
+		ret = process_started(fd, pid, &start);
+	if (ret < 0)
+		return ret;
+	if (!first && (vm->rec->pid != pid || vm->rec->pid_start != start))
 		return -EBUSY;
-	}
 	if (first) {
-		vm->pidfd = fd;
+		vm->pidfd = ml_steal_fd(&fd);
 		vm->rec->pid_start = start;
 		ml_step("pid");
 		vm->rec->pid = pid;
-	} else {
-		close(fd);
 	}
 	vm->state = VM_RUNNING;
 	ml_info("VM %s: QEMU (pid %d) %s", vm->rec->spec.name, (int)pid,

@@ -26,6 +26,7 @@ struct vhost_device {
 	struct lend_vm *vm;
 	sd_event *event;		/* borrowed from the server */
 	struct quiet quiet;
+	struct quiet stores;		/* descriptors put into the store, bounded as lines are */
 
 	/* server.c: the listening socket, QEMU's connection and process. */
 	char *path;

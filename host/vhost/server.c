@@ -26,6 +26,9 @@
 #define MESSAGES_PER_TURN 16	/* of one connection in one turn of the event loop */
 #define ACCEPTS_PER_SECOND 100	/* a VM's socket is not looked at more often */
 #define USEC_PER_SEC 1000000ULL
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77		/* <asm-generic/socket.h> of Linux 6.5 */
+#endif
 #define STORE_NAME_SIZE (sizeof("uffd.") + LEND_NAME_MAX)
 
 static void store_name(const struct lend_vm *vm, char name[STORE_NAME_SIZE])
@@ -33,15 +36,16 @@ static void store_name(const struct lend_vm *vm, char name[STORE_NAME_SIZE])
 	snprintf(name, STORE_NAME_SIZE, "uffd.%s", lend_vm_name(vm));
 }
 
-int server_take_uffd(struct vhost_device *d, int fd, const uint64_t hva[MEMLEASE_REGION_COUNT])
+static void server_store_uffd(struct vhost_device *d, int fd)
 {
 	const struct vhost_store *store = &d->server->store;
 	char name[STORE_NAME_SIZE];
 
+	/* Each goes through the service manager; a QEMU that sends ever new ones harms itself only. */
+	if (!store->store_fd || !quiet_allows(&d->stores, d->event))
+		return;
 	store_name(d->vm, name);
-	if (store->store_fd)
-		store->store_fd(store->ctx, name, fd);
-	return touch_serve(&d->touch, fd, hva);
+	store->store_fd(store->ctx, name, fd);
 }
 
 static void server_drop_uffd(struct vhost_device *d)
@@ -52,6 +56,23 @@ static void server_drop_uffd(struct vhost_device *d)
 	store_name(d->vm, name);
 	if (store->drop_fd)
 		store->drop_fd(store->ctx, name);
+}
+
+/* Serve this one. What cannot be served is not to come up again with the next daemon. */
+static int server_serve_uffd(struct vhost_device *d, int fd,
+			     const uint64_t hva[MEMLEASE_REGION_COUNT])
+{
+	int r = touch_serve(&d->touch, fd, hva);
+
+	if (r < 0)
+		server_drop_uffd(d);
+	return r;
+}
+
+int server_take_uffd(struct vhost_device *d, int fd, const uint64_t hva[MEMLEASE_REGION_COUNT])
+{
+	server_store_uffd(d, fd);
+	return server_serve_uffd(d, fd, hva);
 }
 
 /* The connection ends; the VM goes on. why: for the log, or NULL. */
@@ -179,11 +200,25 @@ static bool server_connected(struct vhost_device *d)
 	return false;
 }
 
+/*
+ * The pidfd of whoever connected: by its number alone, another process could have it by
+ * now. -1 before Linux 6.5. -ESRCH, or as getsockopt().
+ */
+static int peer_pidfd(int fd, int *pidfd)
+{
+	socklen_t size = sizeof(*pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, pidfd, &size) == 0)
+		return 0;
+	*pidfd = -1;
+	return errno == ENOPROTOOPT ? 0 : -errno;
+}
+
 static int server_admit(struct vhost_device *d, int fd, char *why, size_t why_size)
 {
 	struct ucred peer = { 0 };
 	socklen_t size = sizeof(peer);
-	int r;
+	int pidfd, r;
 
 	if (server_connected(d)) {
 		snprintf(why, why_size, "another connection is open");
@@ -193,7 +228,9 @@ static int server_admit(struct vhost_device *d, int fd, char *why, size_t why_si
 		snprintf(why, why_size, "the kernel does not name its process");
 		return -EPERM;
 	}
-	r = lend_vm_attach(d->vm, peer.pid);
+	r = peer_pidfd(fd, &pidfd);
+	if (r == 0)
+		r = lend_vm_attach(d->vm, peer.pid, pidfd);
 	if (r == -EBUSY)
 		snprintf(why, why_size, "process %d is not this VM's QEMU, which is still running",
 			 peer.pid);
@@ -323,7 +360,7 @@ int vhost_vm_adopt_uffd(struct lend_vm *vm, int fd)
 		close(fd);
 		return -EINVAL;
 	}
-	return touch_serve(&d->touch, fd, hva);
+	return server_serve_uffd(d, fd, hva);
 }
 
 void vhost_vm_forget(struct lend_vm *vm)

@@ -58,8 +58,8 @@ int vhost_vm_listen(struct vhost_server *s, struct lend_vm *vm, const char *path
 /*
  * At start-up: the userfaultfd found in the store. Takes fd in every case. With
  * it, and the layout in the VM's record, touches are served before QEMU
- * reconnects. -EINVAL if it is no userfaultfd or the VM has no layout: fd is
- * closed and dropped from the store. vhost_vm_listen() comes first.
+ * reconnects. -EINVAL if it is no userfaultfd or the VM has no layout, or what the
+ * event loop says: fd is closed and dropped from the store. vhost_vm_listen() comes first.
  */
 int vhost_vm_adopt_uffd(struct lend_vm *vm, int fd);
 

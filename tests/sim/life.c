@@ -163,13 +163,13 @@ static void step_attach(struct lend_vm *vm)
 		if (sim_chance(50))
 			lend_vm_detach(vm);
 		else
-			SIM_MUST(lend_vm_attach(vm, vm->rec->pid) == 0, "attach again");
+			SIM_MUST(lend_vm_attach(vm, vm->rec->pid, -1) == 0, "attach again");
 		return;
 	}
 	if (!world->qemu[i] || world->qemu_used[i])
 		return;
 	world->qemu_used[i] = true;
-	SIM_MUST(lend_vm_attach(vm, world->qemu[i]) == 0, "attach of a live process");
+	SIM_MUST(lend_vm_attach(vm, world->qemu[i], -1) == 0, "attach of a live process");
 }
 
 static void step_end(struct lend_vm *vm)

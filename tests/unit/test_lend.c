@@ -5,6 +5,8 @@
  */
 #include "lend_rig.h"
 
+#include <sys/syscall.h>
+
 static void life_of_a_slot(void **state)
 {
 	struct fixture *f = *state;
@@ -130,7 +132,7 @@ static void a_short_pool_makes_touches_wait(void **state)
 	struct lend_vm *b = make_vm(f, "b", 1, 5, 2);
 	enum memlease_reason why;
 
-	assert_int_equal(lend_vm_attach(a, getpid()), 0);
+	assert_int_equal(lend_vm_attach(a, getpid(), -1), 0);
 	borrow(a, 0, POOL_BLOCKS, &why);
 	borrow(b, 0, 4, &why);
 	/* b's guarantee of 2 is kept free for it. */
@@ -190,6 +192,44 @@ static void a_returned_slot_waits_no_more(void **state)
 	lender_validate(f->l);
 }
 
+static pid_t forked(int *pidfd)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (;;)
+			pause();
+	}
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	assert_true(*pidfd >= 0);
+	return pid;
+}
+
+/* Whoever connected is gone, and its number another's, which is alive. */
+static void a_number_is_not_a_process(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 1, 4, 0);
+	int gone, alive, again;
+	pid_t pid = forked(&gone);
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	pid = forked(&alive);
+	assert_int_equal(lend_vm_attach(vm, pid, gone), -ESRCH);
+	assert_int_equal(fcntl(gone, F_GETFD), -1);		/* taken over */
+	assert_int_equal(lend_vm_pidfd(vm), -1);
+	again = fcntl(alive, F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(lend_vm_attach(vm, pid, alive), 0);
+	assert_int_equal(lend_vm_pidfd(vm), alive);
+	assert_int_equal(lend_vm_attach(vm, pid, again), 0);
+	assert_int_equal(lend_vm_pidfd(vm), alive);
+	assert_int_equal(fcntl(again, F_GETFD), -1);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	lend_vm_end(vm, "killed");
+}
+
 static void a_vacant_touch_stops_the_vm(void **state)
 {
 	struct fixture *f = *state;
@@ -201,9 +241,9 @@ static void a_vacant_touch_stops_the_vm(void **state)
 		for (;;)
 			pause();
 	}
-	assert_int_equal(lend_vm_attach(vm, pid), 0);
+	assert_int_equal(lend_vm_attach(vm, pid, -1), 0);
 	assert_int_equal(f->seen.events[LEND_EV_VM_STARTED], 1);
-	assert_int_equal(lend_vm_attach(vm, getpid()), -EBUSY);
+	assert_int_equal(lend_vm_attach(vm, getpid(), -1), -EBUSY);
 	assert_int_equal(lend_vm_delete(vm), -EBUSY);
 	assert_int_equal(lend_touch(vm, WINDOW, 2), -EACCES);
 	assert_int_equal(waitpid(pid, &wstatus, 0), pid);
@@ -225,7 +265,7 @@ static void attach_of_a_dead_process(void **state)
 	if (pid == 0)
 		_exit(0);
 	waitpid(pid, NULL, 0);
-	assert_int_equal(lend_vm_attach(vm, pid), -ESRCH);
+	assert_int_equal(lend_vm_attach(vm, pid, -1), -ESRCH);
 	assert_int_equal(status(vm).state, VM_DEFINED);
 }
 
@@ -269,6 +309,7 @@ int main(void)
 		T(config_space),
 		T(a_short_pool_makes_touches_wait),
 		T(a_returned_slot_waits_no_more),
+		T(a_number_is_not_a_process),
 		T(a_vacant_touch_stops_the_vm),
 		T(attach_of_a_dead_process),
 		T(admission),

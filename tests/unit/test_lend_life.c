@@ -56,7 +56,7 @@ static void a_new_daemon_goes_on(void **state)
 	struct lender *second;
 	char text[256];
 
-	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	assert_int_equal(lend_vm_attach(vm, getpid(), -1), 0);
 	lend_vm_set_layout(vm, hva, 0x100000000);
 	borrow(vm, 0, 5, &why);
 	lend_touch(vm, WINDOW, 4);
@@ -79,7 +79,7 @@ static void a_new_daemon_goes_on(void **state)
 	assert_memory_equal(got, hva, sizeof(hva));
 	assert_int_equal(gpa, 0x100000000);
 	assert_true(lend_resident(vm, WINDOW, 4));
-	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	assert_int_equal(lend_vm_attach(vm, getpid(), -1), 0);
 	assert_int_equal(status(vm).state, VM_RUNNING);
 	lend_vm_detach(vm);
 	assert_int_equal(status(vm).state, VM_DETACHED);
@@ -100,7 +100,7 @@ static void blocks_that_qemu_backed_meanwhile(void **state)
 	char c = 0;
 
 	assert_true(fd >= 0);
-	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	assert_int_equal(lend_vm_attach(vm, getpid(), -1), 0);
 	assert_int_equal(lend_touch(vm, BOOT, 0), 0);
 	lender_close(f->l);
 	assert_int_equal(fallocate(fd, 0, 2 * (off_t)MEMLEASE_BLOCK_BYTES, MEMLEASE_BLOCK_BYTES), 0);
@@ -130,7 +130,7 @@ static void blocks_that_qemu_gave_up_meanwhile(void **state)
 	int fd = open(lend_region_path(vm, BOOT), O_RDWR | O_CLOEXEC);
 
 	assert_true(fd >= 0);
-	assert_int_equal(lend_vm_attach(vm, getpid()), 0);
+	assert_int_equal(lend_vm_attach(vm, getpid(), -1), 0);
 	for (uint64_t s = 0; s < 3; s++)
 		assert_int_equal(lend_touch(vm, BOOT, s), 0);
 	assert_int_equal(ftruncate(fd, 0), 0);
@@ -155,7 +155,7 @@ static void qemu_that_ended_meanwhile(void **state)
 		for (;;)
 			pause();
 	}
-	assert_int_equal(lend_vm_attach(vm, pid), 0);
+	assert_int_equal(lend_vm_attach(vm, pid, -1), 0);
 	lend_touch(vm, BOOT, 0);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);

@@ -6,6 +6,8 @@
  */
 #include "test_vhost_rig.h"
 
+#include "../../host/vhost/quiet.h"
+
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
@@ -103,6 +105,27 @@ static void touches_are_served(void **state)
 	touch_start(&t, g->boot + 10 * BLOCK);
 	assert_true(touch_finish(r, &t, 2000));
 	lender_validate(r->lender);
+	close(uffd);
+	guest_free(g);
+	rig_free(r);
+}
+
+/* QEMU can send as many as it likes; the service manager does not get them all. */
+static void few_descriptors_are_stored(void **state)
+{
+	struct rig *r = rig_new(64);
+	struct guest *g = guest_new(r, "a");
+	struct memlease_vhost_uffd l = layout(g);
+	int uffd = open_uffd(g);
+	struct toucher t;
+
+	(void)state;
+	for (int i = 0; i < 3 * QUIET_LINES; i++)
+		assert_int_equal(send_acked(g, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
+	assert_int_equal(r->stored, QUIET_LINES);
+	/* The last one is served, stored or not. */
+	touch_start(&t, g->boot + 9 * BLOCK);
+	assert_true(touch_finish(r, &t, 2000));
 	close(uffd);
 	guest_free(g);
 	rig_free(r);
@@ -289,6 +312,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(touches_are_served),
+		cmocka_unit_test(few_descriptors_are_stored),
 		cmocka_unit_test(touch_waits_for_a_block),
 		cmocka_unit_test(queue_waits_for_a_block),
 		cmocka_unit_test(new_daemon_serves_old_touches),

@@ -46,6 +46,11 @@ $(BUILD)/memleased: $(call objs,obj,$(DAEMON_SRCS) $(LIB_SRCS)) $(call embeds,ob
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
 
+# The daemon under ASan and UBSan, for tests that name it by MEMLEASED=.
+$(BUILD)/san/memleased: $(call objs,san,$(DAEMON_SRCS) $(LIB_SRCS) tests/san/options.c) $(call embeds,san)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(SAN_CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
 # The CLI knows only the control protocol: it links base/ and itself.
 $(BUILD)/memlease: $(call objs,obj,$(CLI_SRCS) $(wildcard host/base/*.c))
 	@echo "  LINK    $@"

@@ -114,6 +114,10 @@ check-7:
 demo:
 	$(Q)scripts/demo
 
+# bench-elasticity, ...: see docs/benchmarks.md.
+bench-%:
+	$(Q)scripts/bench $*
+
 # --- installing --------------------------------------------------------------
 
 .PHONY: install

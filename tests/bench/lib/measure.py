@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a benchmark is made of: rounds in which every system has its turn, in
+rotating order; the time at which memory is back, by the file system's count;
+medians, and the two files that a benchmark leaves (build/bench/NAME.json and the
+raw samples beside it). A slow machine is no failure. Environment:
+MEMLEASE_BENCH_ROUNDS (5), MEMLEASE_BENCH_SYSTEMS (their keys, all),
+MEMLEASE_BENCH_ACCEL (tcg)."""
+
+import datetime
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from lib import paths
+
+import guests
+
+OUT = os.path.join(paths.BUILD, "bench")
+ROUNDS = 5
+LOOK_S = 0.001
+BLOCK_MIB = 2
+
+
+class Bench:
+    """name: of the benchmark; keys: the systems it compares, in the table's order."""
+
+    def __init__(self, name, keys):
+        self.name = name
+        self.rounds = int(os.environ.get("MEMLEASE_BENCH_ROUNDS", ROUNDS))
+        chosen = os.environ.get("MEMLEASE_BENCH_SYSTEMS", " ".join(keys)).split()
+        unknown = set(chosen) - set(keys)
+        if unknown or self.rounds < 1:
+            raise SystemExit(f"bench-{name}: MEMLEASE_BENCH_SYSTEMS may name {', '.join(keys)} (not "
+                             f"{', '.join(unknown) or 'nothing'}), and MEMLEASE_BENCH_ROUNDS must be at least 1")
+        self.keys = [key for key in keys if key in chosen]
+        self.raw = {key: [] for key in self.keys}
+        self.began = time.monotonic()
+        self.hosts = []		# as Host expects of a test
+        self.running = []
+        self.prefix = ""
+
+    # --- as Host and Vm expect of a test ---
+
+    def say(self, *words):
+        print(f"{time.monotonic() - self.began:7.1f} s  {self.prefix}{' '.join(map(str, words))}", flush=True)
+
+    def check(self, holds, what, *details):
+        if not holds:
+            raise AssertionError(f"{what}: {' '.join(map(str, details))}")
+        return holds
+
+    # --- a run ---
+
+    def start(self, key, **how):
+        """Boot a system; see guests.System."""
+        system = guests.SYSTEMS[key](self, **how)
+        self.running.append(system)
+        return system.start()
+
+    def end(self, system):
+        self.running.remove(system)
+        system.end()
+
+    def go(self, turn):
+        """turn(bench, key) gives a dictionary of figures; called once per system and round."""
+        try:
+            paths.qemu()
+            paths.guest(guests.KERNEL, "initrd")
+        except paths.Missing as missing:
+            raise SystemExit(f"bench-{self.name}: {missing}") from None
+        if os.geteuid() != 0:
+            raise SystemExit(f"bench-{self.name}: mounting a tmpfs for the VMs' memory takes root: "
+                             f"run it as `sudo make bench-{self.name}`")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        if self.rounds < ROUNDS:
+            self.say(f"only {self.rounds} rounds: medians of less than {ROUNDS} are no result to show")
+        for number in range(self.rounds):
+            at = number % len(self.keys)
+            for key in self.keys[at:] + self.keys[:at]:
+                self.prefix = f"round {number + 1}/{self.rounds}, {key}: "
+                self.raw[key].append({"round": number + 1, **self.one(turn, key)})
+        self.prefix = ""
+
+    def one(self, turn, key):
+        try:
+            return turn(self, key)
+        except BaseException:
+            for system in self.running:
+                print(system.host.tails() if getattr(system, "host", None) else "", file=sys.stderr)
+            raise
+        finally:
+            while self.running:
+                self.running.pop().clean()
+
+    # --- results ---
+
+    def median(self, key, field):
+        """Of all rounds; None if a round has none."""
+        values = [turn.get(field) for turn in self.raw[key]]
+        return None if None in values or not values else statistics.median(values)
+
+    def write(self, result):
+        """result: {system: {field: value}}. Writes both files."""
+        os.makedirs(OUT, exist_ok=True)
+        for suffix, what in (("", result), (".raw", {"about": self.about(), "systems": self.raw})):
+            path = os.path.join(OUT, f"{self.name}{suffix}.json")
+            with open(path + ".new", "w") as file:
+                json.dump(what, file, indent=1)
+                file.write("\n")
+            os.replace(path + ".new", path)
+        self.say(f"build/bench/{self.name}.json, samples in build/bench/{self.name}.raw.json")
+
+    def about(self):
+        version = subprocess.run([paths.qemu(), "--version"], capture_output=True, text=True, check=True).stdout
+        return {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "rounds": self.rounds, "cpu": cpu_model(), "cores": os.cpu_count(), "host_kernel": platform.release(),
+                "guest_kernel": release(guests.KERNEL), "qemu": version.splitlines()[0], "accelerator": guests.accelerator(),
+                "load_before": round(os.getloadavg()[2], 2)}
+
+
+class Watch:
+    """Reads once in a millisecond how much the file system has behind a system, from
+    its making to stop(), and keeps every change."""
+
+    def __init__(self, system):
+        self.system = system
+        self.curve = [(time.monotonic_ns(), system.resident())]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def _run(self):
+        try:	# above what it watches, where that is allowed
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
+        except OSError:
+            pass
+        while not self._stop.is_set():
+            self._look()
+            time.sleep(LOOK_S)
+
+    def _look(self):
+        got = self.system.resident()
+        now = time.monotonic_ns()
+        if got != self.curve[-1][1]:
+            self.curve.append((now, got))
+
+    def stop(self):
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join()
+
+    def now(self):
+        return self.curve[-1][1]
+
+    def peak(self, since_ns):
+        before = [got for at, got in self.curve if at <= since_ns][-1:]
+        return max(before + [got for at, got in self.curve if at > since_ns])
+
+    def below(self, at_most, since_ns, timeout_s):
+        """Wait until no more than this is behind the system: (seconds since then, bytes
+        behind it by that time), or None if it does not come to that in time."""
+        deadline = time.monotonic() + timeout_s
+        seen = 0
+        while True:
+            curve, seen_to = self.curve[seen:], len(self.curve)
+            for at, got in curve:
+                if at >= since_ns and got <= at_most:
+                    return (at - since_ns) / 1e9, got
+            seen = seen_to
+            if self.now() <= at_most and self.curve[-1][0] < since_ns:
+                return 0.0, self.now()
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.002)
+
+
+def until(holds, timeout_s, every_s=LOOK_S):
+    """Seconds until holds() is true, or None."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > timeout_s:
+            return None
+        time.sleep(every_s)
+    return time.monotonic() - began
+
+
+def settle(system, quiet_s=1.0, timeout_s=30, near_mib=8):
+    """Until what is behind a system has been level for a while; bytes."""
+    deadline = time.monotonic() + timeout_s
+    last, since = system.resident(), time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - since < quiet_s:
+        time.sleep(0.05)
+        now = system.resident()
+        if abs(now - last) > near_mib << 20:
+            last, since = now, time.monotonic()
+    return system.resident()
+
+
+def percentile(values, percent):
+    """The smallest value that at least so many percent of all are at or below."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def us_per_block(gib_s):
+    return 1e6 * BLOCK_MIB / 1024 / gib_s if gib_s else None
+
+
+def cpu_model():
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def release(series):
+    with open(paths.guest(series, "kernel/release")) as file:
+        return file.read().strip()

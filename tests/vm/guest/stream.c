@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A program of a test VM that does nothing but read and write memory: the triad
+ * a[i] = b[i] + k * c[i] over arrays larger than caches. Called by the benchmarks.
+ *
+ *   stream MIB SAMPLE_MS SECONDS   MIB is the size of the three arrays together
+ *
+ * Prints "begin" when its arrays are touched, then nothing until the end, so as
+ * not to disturb itself: then a line per sample, the time at its end in ns
+ * (CLOCK_MONOTONIC), its length in ns, and the bytes it moved.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define CHUNK 8192	/* elements between two looks at the clock */
+#define SAMPLES_MAX 100000
+
+static struct sample {
+	uint64_t end_ns, ns, bytes;
+} samples[SAMPLES_MAX];
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
+}
+
+static double *array(size_t n)
+{
+	double *p = mmap(NULL, n * sizeof(*p), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		fprintf(stderr, "stream: mmap: %s\n", strerror(errno));
+		exit(1);
+	}
+	for (size_t i = 0; i < n; i++)
+		p[i] = (double)i;
+	return p;
+}
+
+static void triad(double *a, const double *b, const double *c, double k)
+{
+	for (size_t i = 0; i < CHUNK; i++)
+		a[i] = b[i] + k * c[i];
+}
+
+int main(int argc, char **argv)
+{
+	size_t n, at = 0, count = 0;
+	uint64_t period, until, begin, now, bytes = 0;
+	double *a, *b, *c;
+
+	if (argc != 4) {
+		fprintf(stderr, "usage: stream MIB SAMPLE_MS SECONDS\n");
+		return 2;
+	}
+	n = (strtoull(argv[1], NULL, 10) << 20) / 3 / sizeof(double) / CHUNK * CHUNK;
+	period = strtoull(argv[2], NULL, 10) * 1000000u;
+	if (!n || !period) {
+		fprintf(stderr, "stream: MIB and SAMPLE_MS must be at least 1\n");
+		return 2;
+	}
+	a = array(n);
+	b = array(n);
+	c = array(n);
+	puts("begin");
+	fflush(stdout);
+	begin = now_ns();
+	until = begin + strtoull(argv[3], NULL, 10) * 1000000000u;
+	do {
+		triad(a + at, b + at, c + at, 3.0);
+		at = (at + CHUNK) % n;
+		bytes += 3 * CHUNK * sizeof(double);
+		now = now_ns();
+		if (now - begin >= period) {
+			samples[count++] = (struct sample){ now, now - begin, bytes };
+			begin = now;
+			bytes = 0;
+		}
+	} while (now < until && count < SAMPLES_MAX);
+	for (size_t i = 0; i < count; i++)
+		printf("%llu %llu %llu\n", (unsigned long long)samples[i].end_ns,
+		       (unsigned long long)samples[i].ns, (unsigned long long)samples[i].bytes);
+	return 0;
+}

@@ -83,6 +83,10 @@ class Vm:
             raise RemoteError(f"status {status} of: {script}\n{out}")
         return out
 
+    def sh_status(self, script, timeout_s=20):
+        """Run a script in the guest; its exit status and output."""
+        return self.remote.run(script, timeout_s)
+
     def spawn(self, name, command):
         """Run a command in the background of the guest, until wait()."""
         self.sh(f"rm -f /tmp/{name}.rc; ({command}; echo $? >/tmp/{name}.rc) >/tmp/{name}.log 2>&1 &")

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Growing is never late: programs that take memory as fast as all processors can, in a VM
+that was idle, neither swap nor wait for reclaim nor are killed while the host lends. And
+it does not flap: a load that swings around the mark makes it borrow once, not again and
+again. The last resort, the out-of-memory notifier, saves a program all the same."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import tempfile
+import time
+
+from lib.host import host
+from lib.tap import main, until
+
+GRABS = ((700, 4), (1300, 2), (180, 16))	# MiB each, processes
+SWAP_MIB = 512
+LATE = ("allocstall_dma", "allocstall_dma32", "allocstall_normal", "allocstall_movable",
+        "pswpin", "pswpout", "oom_kill")
+
+
+def swap_disk():
+    """An empty file for a disk of swap, sparse."""
+    file = tempfile.NamedTemporaryFile(prefix="memlease-swap-")
+    file.truncate(SWAP_MIB << 20)
+    return file
+
+
+def drive(file):
+    return ("-drive", f"file={file.name},if=virtio,format=raw,discard=unmap")
+
+
+def counters(vm):
+    """/proc/vmstat as numbers."""
+    return {line.split()[0]: int(line.split()[1]) for line in vm.sh("cat /proc/vmstat").splitlines()}
+
+
+def late(before, after):
+    return {name: after.get(name, 0) - before.get(name, 0) for name in LATE
+            if after.get(name, 0) != before.get(name, 0)}
+
+
+def bursts(tap, kernel):
+    h = host(tap, pool="5G")
+    with swap_disk() as disk:
+        vm = h.vm("burst", kernel=kernel, limit="4G", qemu=drive(disk))
+        vm.sh("mkswap /dev/vda && swapon /dev/vda; echo 1 >/proc/sys/vm/overcommit_memory")
+        until(lambda: vm.sysfs("committed_blocks") != "0", 5)
+        for mib, processes in GRABS:
+            time.sleep(1)	# idle
+            before, began = counters(vm), time.monotonic()
+            held = int(vm.sysfs("committed_blocks"))
+            code, out = vm.sh_status(f"storm grab:{mib}:{processes}", 90)
+            took, after = time.monotonic() - began, counters(vm)
+            grown = int(vm.sysfs("committed_blocks"))
+            tap.say(f"{processes} x {mib} MiB in {took:.1f} s; borrowed {held * 2} MiB before, {grown * 2} MiB after")
+            tap.check(code == 0, f"{processes} processes get {mib} MiB each as fast as they can", out)
+            tap.check(not late(before, after), "without swap, without waiting for reclaim, and none is killed",
+                      late(before, after))
+            # Down to boot memory, so that the next begins from there.
+            vm.set("--target", "256M", "--deadline", "10s")
+            until(lambda: vm.status()["target-state"] in ("met", "partly"), 15)
+            vm.set("--target", "none")
+        tap.equal(vm.sysfs("oom_rescues"), "0", "the last resort was not needed")
+        vm.stop()
+
+
+main((bursts, "6.1"), (bursts, "6.12"))

@@ -219,10 +219,9 @@ static struct device_attribute *ml_state_attribute(struct device *dev)
 	return NULL;
 }
 
-static int ml_block_online(struct ml_device *ml, u32 i)
+/* Write to the attribute `state` of a block, as a user would. */
+static int ml_block_write_state(struct ml_device *ml, u32 i, const char *what)
 {
-	struct ml_blocks *b = &ml->blocks;
-	const char *how = b->block[i].kernel ? "online_kernel" : "online_movable";
 	struct device *dev = ml_block_device(ml, i);
 	struct device_attribute *attr = dev ? ml_state_attribute(dev) : NULL;
 	ssize_t rc = -ENODEV;
@@ -230,20 +229,29 @@ static int ml_block_online(struct ml_device *ml, u32 i)
 
 	if (!attr || !attr->store)
 		goto out;
-	WRITE_ONCE(b->onlining, current);
 	for (tries = 0; tries < ML_ONLINE_TRIES; tries++) {
-		rc = attr->store(dev, attr, how, strlen(how));
+		rc = attr->store(dev, attr, what, strlen(what));
 		if (rc != -ERESTARTNOINTR)
 			break;
 		/* Somebody has the hotplug lock; the store asks for a restart by a signal. */
 		recalc_sigpending();
 		msleep(ML_ONLINE_PAUSE_MS);
 	}
-	WRITE_ONCE(b->onlining, NULL);
 out:
 	if (dev)
 		put_device(dev);
 	return rc < 0 ? rc : 0;
+}
+
+static int ml_block_online(struct ml_device *ml, u32 i)
+{
+	struct ml_blocks *b = &ml->blocks;
+	int rc;
+
+	WRITE_ONCE(b->onlining, current);
+	rc = ml_block_write_state(ml, i, b->block[i].kernel ? "online_kernel" : "online_movable");
+	WRITE_ONCE(b->onlining, NULL);
+	return rc;
 }
 
 static int ml_block_add_memory(struct ml_device *ml, u32 i)
@@ -311,6 +319,68 @@ int ml_blocks_remove(struct ml_device *ml, u32 i)
 	else
 		ml_blocks_set(ml, i, ML_ADDED);
 	return rc;
+}
+
+int ml_blocks_convert(struct ml_device *ml, u32 i, bool kernel)
+{
+	struct ml_blocks *b = &ml->blocks;
+	int rc, again;
+
+	lockdep_assert_held(&b->hotplug);
+	WRITE_ONCE(b->adding, i);
+	/* The notifier makes it ADDED, and ONLINE again. */
+	rc = ml_block_write_state(ml, i, "offline");
+	if (rc) {
+		b->offline_failures++;
+		goto out;
+	}
+	WRITE_ONCE(b->block[i].kernel, kernel);
+	rc = ml_block_online(ml, i);
+	if (!rc)
+		goto out;
+	b->online_failures++;
+	WRITE_ONCE(b->block[i].kernel, !kernel);
+	again = ml_block_online(ml, i);
+	if (again)
+		dev_warn(&ml->vdev->dev,
+			 "memory at %#llx was taken offline and could not be onlined again (error %d)\n",
+			 ml_block_addr(b, i), again);
+out:
+	WRITE_ONCE(b->adding, b->count);
+	return rc;
+}
+
+u32 ml_blocks_kernel(struct ml_device *ml)
+{
+	struct ml_blocks *b = &ml->blocks;
+	u32 i, n = 0;
+
+	for (i = 0; i < b->count; i++)
+		n += READ_ONCE(b->block[i].kernel) && READ_ONCE(b->block[i].state) == ML_ONLINE;
+	return n;
+}
+
+int ml_blocks_return(struct ml_device *ml, u32 i, struct ml_request *req)
+{
+	struct ml_span span = ml_blocks_span(ml, i, ml->blocks.block[i].held);
+	int rc = 0;
+
+	if (READ_ONCE(ml->blocks.block[i].state) != ML_RETURNING)
+		ml_blocks_set(ml, i, ML_RETURNING);
+	if (span.count) {
+		ml_request_spans(req, MEMLEASE_REQ_RETURN, &span, 1);
+		rc = ml_queue_call(&ml->queue, req);
+		if (!rc && ml_request_done(req, 0) != span.count)
+			rc = -EAGAIN;
+	}
+	WRITE_ONCE(ml->blocks.block[i].stuck, rc != 0);
+	if (rc) {
+		ml_failed(ml, "RETURN", rc);
+		return rc;
+	}
+	ml_blocks_hold(ml, i, 0);
+	ml_blocks_set(ml, i, ML_VACANT);
+	return 0;
 }
 
 u64 ml_blocks_used_bytes(struct ml_device *ml, u32 i, bool *pinned)

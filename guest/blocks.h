@@ -68,6 +68,7 @@ struct ml_blocks {
 };
 
 struct ml_device;
+struct ml_request;
 
 /*
  * Find the memory blocks of the window. -ERANGE, with a line in the log, if the
@@ -107,6 +108,24 @@ int ml_blocks_add(struct ml_device *ml, u32 i);
  * a signal to the caller ends it. Leaves it COMMITTED, or as it was with -errno.
  */
 int ml_blocks_remove(struct ml_device *ml, u32 i);
+
+/*
+ * Make an ONLINE block kernel memory that is movable, or the other way round: takes
+ * it offline and online again. Under hotplug; may take long; a signal to the caller
+ * ends it. Leaves it ONLINE, as it was if it returns -errno; one that cannot be
+ * onlined at all stays ADDED.
+ */
+int ml_blocks_convert(struct ml_device *ml, u32 i, bool kernel);
+
+/* ONLINE blocks that kernel allocations use. */
+u32 ml_blocks_kernel(struct ml_device *ml);
+
+/*
+ * Give what is held of a COMMITTED or BORROWING block back to the host, or of one
+ * that is RETURNING and stuck. Waits for the host, so not under hotplug; req is
+ * the caller's own. Leaves it VACANT, or RETURNING and stuck with -errno.
+ */
+int ml_blocks_return(struct ml_device *ml, u32 i, struct ml_request *req);
 
 /*
  * Bytes in use in an ONLINE block: what removing it would have to move. *pinned

@@ -15,6 +15,7 @@
  * again after 200 ms, doubling up to 5 s; an out-of-memory event asks at once.
  */
 #include <linux/gfp.h>
+#include <linux/kernel.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/oom.h>
@@ -34,29 +35,9 @@
 #define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
 #define ML_SPARE_BYTES		(256ULL << 10)	/* what a memory block takes beside its page array */
 #define ML_RESERVE_PAUSE_MS	2000
-#define ML_MOVABLE_PLENTY_BYTES	(32ULL << 20)	/* not short of movable memory */
-
-/* Give back what was granted of a block that cannot be used whole. */
-static void ml_grow_give_back(struct ml_device *ml, u32 i)
-{
-	struct ml_span span = ml_blocks_span(ml, i, ml->blocks.block[i].held);
-	int rc = 0;
-
-	ml_blocks_set(ml, i, ML_RETURNING);
-	if (span.count) {
-		ml_request_spans(ml->grow.give_back, MEMLEASE_REQ_RETURN, &span, 1);
-		rc = ml_queue_call(&ml->queue, ml->grow.give_back);
-		if (!rc && ml_request_done(ml->grow.give_back, 0) != span.count)
-			rc = -EAGAIN;
-	}
-	if (rc) {
-		WRITE_ONCE(ml->blocks.block[i].stuck, true);
-		ml_failed(ml, "RETURN", rc);
-		return;
-	}
-	ml_blocks_hold(ml, i, 0);
-	ml_blocks_set(ml, i, ML_VACANT);
-}
+#define ML_CACHE_LOOK_MS	100U	/* while page cache is read again */
+#define ML_WAITS_FIRST_MS	1000
+#define ML_WAITS_MAX_MS		60000
 
 static void ml_grow_pause(struct ml_grow *g)
 {
@@ -130,7 +111,11 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 	struct ml_grow *g = &ml->grow;
 	int rc;
 
-	mutex_lock(&b->hotplug);
+	if (!mutex_trylock(&b->hotplug)) {
+		/* Who moves the boundary can do so another time. */
+		ml_split_interrupt(ml);
+		mutex_lock(&b->hotplug);
+	}
 	rc = ml_grow_make_way(ml);
 	if (!rc)
 		rc = ml_blocks_add(ml, i);
@@ -140,7 +125,7 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 				     "adding memory block %u failed (error %d), giving it back\n",
 				     i, rc);
 		WRITE_ONCE(ml->last_error, rc);
-		ml_grow_give_back(ml, i);
+		ml_blocks_return(ml, i, g->give_back);
 		ml_grow_pause(g);
 		return rc;
 	}
@@ -156,7 +141,7 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 }
 
 /* Borrow and add up to n blocks. Returns how many Linux has got. */
-static u32 ml_grow_by(struct ml_device *ml, u32 n, bool kernel)
+static u32 ml_grow_by(struct ml_device *ml, u32 n, enum ml_reason_grow why, bool kernel)
 {
 	struct ml_grow *g = &ml->grow;
 	struct ml_span spans[ML_GROW_STEP];
@@ -194,17 +179,37 @@ static u32 ml_grow_by(struct ml_device *ml, u32 n, bool kernel)
 		if (!done) {
 			ml_blocks_set(ml, picked[i], ML_VACANT);
 		} else if (done < slots) {
-			ml_grow_give_back(ml, picked[i]);
+			ml_blocks_return(ml, picked[i], g->give_back);
 		} else {
 			ml_blocks_set(ml, picked[i], ML_COMMITTED);
 			got += !ml_grow_add(ml, picked[i]);
 		}
 	}
+	atomic64_add(got, &g->added_for[why]);
+	if (got && kernel)
+		ml_split_kick(ml);
 	if (reason != MEMLEASE_WHY_OK && reason != MEMLEASE_WHY_RETIRED)
 		ml_grow_refused(ml, reason);
 	else if (got)
 		g->pause_ms = 0;
 	return got;
+}
+
+/* Is a memory block being emptied? */
+static bool ml_grow_attempt(struct ml_device *ml)
+{
+	return READ_ONCE(ml->shrink.attempt) || READ_ONCE(ml->split.attempt);
+}
+
+static u64 ml_over(u64 have, u64 mark)
+{
+	return have > mark ? have - mark : 0;
+}
+
+/* The level at which half of spare is gone; 0 if there is none to wait for. */
+static u64 ml_halfway(u64 free, u64 spare)
+{
+	return spare && free > spare / 2 ? free - spare / 2 : 0;
 }
 
 static u32 ml_grow_room(struct ml_device *ml, bool urgent)
@@ -216,72 +221,134 @@ static u32 ml_grow_room(struct ml_device *ml, bool urgent)
 }
 
 /*
- * Kernel allocations cannot use movable memory. If that is all that is left, it
- * is high time for a block of the other kind.
+ * Page cache may have taken the stock. As long as nobody misses it that is well; who
+ * waits for a large page does. Not at once again, because the cache may take the next
+ * block as well.
  */
-static bool ml_grow_kernel_short(const struct ml_marks *marks, bool urgent)
+static void ml_grow_mind_waits(struct ml_grow *g)
 {
-	return ml_movable_free_bytes() > ML_MOVABLE_PLENTY_BYTES &&
-	       (urgent || ml_kernel_available_bytes() < marks->kernel);
+	u64 waits = ml_large_waits();
+
+	if (waits != g->last_waits && g->stock.stolen && time_after_eq(jiffies, g->next_wait)) {
+		g->stock.stolen = 0;
+		g->wait_ms = ml_backoff_ms(g->wait_ms, ML_WAITS_FIRST_MS, ML_WAITS_MAX_MS);
+		g->next_wait = jiffies + msecs_to_jiffies(g->wait_ms);
+	} else if (time_after(jiffies, g->next_wait + msecs_to_jiffies(ML_WAITS_MAX_MS))) {
+		g->wait_ms = 0;
+		g->next_wait = jiffies;
+	}
+	g->last_waits = waits;
 }
 
-/* Measure how fast programs take memory, since the last look. */
-static u64 ml_grow_measure(struct ml_device *ml)
+/* Measure how fast programs take memory, since the last look, and of which kind. */
+static void ml_grow_measure(struct ml_device *ml, u64 stock_mark)
 {
 	struct ml_grow *g = &ml->grow;
 	u64 now_ns = ktime_get_ns(), available = ml_available(ml);
-	u32 attempts = READ_ONCE(ml->shrink.attempts);
+	u64 kernel = ml_kernel_available_bytes(), again = ml_read_again_bytes();
+	u64 large = ml_large_free_bytes() + atomic64_read(&ml->report.isolated_bytes);
+	u64 elapsed_us = div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC);
+	u32 attempts = READ_ONCE(ml->shrink.attempts) + READ_ONCE(ml->split.attempts);
 	u64 rate = g->rate / 2;
 
-	if (attempts == g->last_attempts && !READ_ONCE(ml->shrink.attempt))
+	if (attempts == g->last_attempts && !ml_grow_attempt(ml)) {
 		rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
-			       div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC));
+			       elapsed_us);
+		g->kernel_rate = ml_rate(g->kernel_rate, g->last_kernel, kernel, 0, elapsed_us);
+		ml_stock_look(&g->stock, large, ml_file_bytes(), g->added_since_look, elapsed_us,
+			      stock_mark);
+	} else {
+		/* What is kept from use while a block is emptied is used by nobody. */
+		g->kernel_rate /= 2;
+		g->stock.large = large;
+	}
+	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, ml_free_bytes(),
+					  elapsed_us, ml->blocks.mb_bytes);
+	ml_grow_mind_waits(g);
 	WRITE_ONCE(g->rate, rate);
 	g->last_attempts = attempts;
 	g->last_available = available;
+	g->last_kernel = kernel;
+	g->last_again = again;
 	g->last_look_ns = now_ns;
 	g->added_since_look = 0;
-	return available;
+}
+
+/* How many blocks of movable memory to borrow, and what for. */
+static u32 ml_grow_decide(struct ml_device *ml, const struct ml_marks *marks, u32 room,
+			  bool urgent, enum ml_reason_grow *why)
+{
+	struct ml_grow *g = &ml->grow;
+	u64 mb_bytes = ml->blocks.mb_bytes;
+	struct ml_need need = {
+		.available = g->last_available,
+		.rate = g->rate,
+		.mb_bytes = mb_bytes,
+		.room = room,
+		.step = ML_GROW_STEP,
+		.urgent = urgent,
+	};
+	u32 n = ml_grow_want(&need, marks), stock;
+
+	*why = urgent ? ML_FOR_OOM : ML_FOR_AVAILABLE;
+	stock = ml_stock_want(&g->stock, ml_stock_mark(marks), mb_bytes,
+			      min_t(u32, room, ML_GROW_STEP));
+	/* What comes for the one serves the other. */
+	if (stock > n) {
+		if (!n)
+			*why = ML_FOR_STOCK;
+		n = stock;
+	}
+	if (!n && room && ml_cache_wants(g->cache_credit, mb_bytes) && ml_free_bytes() < mb_bytes) {
+		*why = ML_FOR_CACHE;
+		g->cache_credit -= mb_bytes;
+		n = 1;
+	}
+	return n;
 }
 
 /* One look, and what follows from it. Returns how many blocks Linux has got. */
 static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 {
 	struct ml_grow *g = &ml->grow;
-	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
-					    ml->blocks.mb_bytes);
-	struct ml_need need = {
-		.available = ml_grow_measure(ml),
-		.mb_bytes = ml->blocks.mb_bytes,
-		.step = ML_GROW_STEP,
-		.urgent = urgent,
-	};
+	struct ml_marks marks = ml_marks_now(ml);
+	bool pause = !urgent && time_before(jiffies, g->not_before);
+	enum ml_reason_grow why;
+	u32 room, n;
 
-	if (!urgent && time_before(jiffies, g->not_before))
+	/* On the way down devices go, and memory cannot be onlined any more. */
+	if (system_state > SYSTEM_RUNNING)
 		return 0;
-	need.rate = g->rate;
-	need.room = ml_grow_room(ml, urgent);
-	if (!need.room)
-		return 0;
-	if (ml_grow_kernel_short(&marks, urgent))
-		return ml_grow_by(ml, 1, true);
-	return ml_grow_by(ml, ml_grow_want(&need, &marks), false);
+	ml_grow_measure(ml, ml_stock_mark(&marks));
+	room = pause ? 0 : ml_grow_room(ml, urgent);
+	if (ml_kernel_short(&marks, g->last_kernel, g->kernel_rate, ml_movable_free_bytes(),
+			    urgent)) {
+		n = room ? ml_grow_by(ml, 1, ML_FOR_KERNEL, true) : 0;
+		/* No block from the host: one that is here has to do. */
+		if (!n)
+			ml_split_want(ml);
+		return n;
+	}
+	n = ml_grow_decide(ml, &marks, room, urgent, &why);
+	return n ? ml_grow_by(ml, n, why, false) : 0;
 }
 
 /*
  * A memory block is being emptied, and what is in it needs room elsewhere. If
  * programs take that meanwhile, let go of the block.
  */
-static u32 ml_grow_guard_shrink(struct ml_device *ml, const struct ml_marks *marks)
+static u32 ml_grow_guard(struct ml_device *ml, const struct ml_marks *marks)
 {
-	u64 available = ml_available(ml), free = ml_free_bytes(), spare;
+	u64 available = ml_available(ml), free = ml_free_bytes();
+	struct ml_levels level = { 0 };
 
 	if (available < marks->reserve) {
 		ml_shrink_interrupt(ml);
-		return ML_GUARD_MS;
+		ml_split_interrupt(ml);
+	} else {
+		level.free = ml_halfway(free, available - marks->reserve);
 	}
-	spare = available - marks->reserve;
-	ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);
+	ml_watch_set(ml, &level);
 	return ML_GUARD_MS;
 }
 
@@ -289,22 +356,31 @@ static u32 ml_grow_guard_shrink(struct ml_device *ml, const struct ml_marks *mar
 static u32 ml_grow_next(struct ml_device *ml)
 {
 	struct ml_grow *g = &ml->grow;
-	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
-					    ml->blocks.mb_bytes);
-	u64 free = ml_free_bytes();
-	u64 spare = g->last_available > marks.low ? g->last_available - marks.low : 0;
-	u32 look_ms = ml_look_ms(g->last_available, marks.low, g->rate);
+	struct ml_marks marks = ml_marks_now(ml);
+	u64 mark = ml_stock_mark(&marks), stock = g->stock.large + g->stock.stolen;
+	/* Half of what may go before a mark is reached: wake up by then. */
+	struct ml_levels level = {
+		.free = ml_halfway(ml_free_bytes(), ml_over(g->last_available, marks.low)),
+		.kernel = ml_halfway(ml_kernel_free_bytes(),
+				     ml_over(g->last_kernel, marks.kernel)),
+		.large = stock > mark ? ml_halfway(g->stock.large, stock - mark) : 0,
+	};
+	u32 look_ms = min3(ml_look_ms(g->last_available, marks.low, g->rate),
+			   ml_look_ms(g->last_kernel, marks.kernel, g->kernel_rate),
+			   ml_look_ms(stock, mark, g->stock.rate));
 
-	if (READ_ONCE(ml->shrink.attempt))
-		return min(look_ms, ml_grow_guard_shrink(ml, &marks));
+	if (ml_grow_attempt(ml))
+		return min(look_ms, ml_grow_guard(ml, &marks));
+	if (g->cache_credit)
+		look_ms = min(look_ms, ML_CACHE_LOOK_MS);
 	if (time_before(jiffies, g->not_before) || !ml_grow_room(ml, false)) {
 		/* With nothing to be had, looking often is of no use. */
-		ml_watch_set(ml, 0);
+		level.free = 0;
+		level.large = 0;
 		/* But shrinking waits to hear that memory does not go fast any more. */
-		return g->rate > ML_SLOW_BYTES_S ? ML_IDLE_LOOK_MS : max(look_ms, ML_IDLE_LOOK_MS);
+		look_ms = g->rate > ML_SLOW_BYTES_S ? ML_IDLE_LOOK_MS : max(look_ms, ML_IDLE_LOOK_MS);
 	}
-	/* Half of what may go before the mark is reached: wake up by then. */
-	ml_watch_set(ml, free > spare / 2 ? free - spare / 2 : 0);
+	ml_watch_set(ml, &level);
 	return look_ms;
 }
 
@@ -363,7 +439,8 @@ static int ml_grow_oom(struct notifier_block *nb, unsigned long action, void *ar
 	struct ml_device *ml = container_of(g, struct ml_device, grow);
 	unsigned long *freed = arg;
 	u64 before = atomic64_read(&g->added_bytes), added;
-	int answered = atomic_read(&g->answered);
+	int answered = atomic_read(&g->answered), asked = atomic_read(&ml->split.asked);
+	u64 moved = atomic64_read(&ml->split.to_kernel);
 
 	if (READ_ONCE(g->stopped))
 		return NOTIFY_OK;
@@ -376,11 +453,17 @@ static int ml_grow_oom(struct notifier_block *nb, unsigned long action, void *ar
 			   atomic_read(&g->answered) != answered || READ_ONCE(g->stopped),
 			   msecs_to_jiffies(ML_OOM_WAIT_MS));
 	added = atomic64_read(&g->added_bytes) - before;
+	if (!added && asked != atomic_read(&ml->split.asked)) {
+		/* Only kernel memory is short, and a block of ours is on its way there. */
+		wait_event_timeout(g->wait, READ_ONCE(ml->split.answered) - asked > 0 ||
+				   READ_ONCE(g->stopped), msecs_to_jiffies(ML_OOM_WAIT_MS));
+		added = (atomic64_read(&ml->split.to_kernel) - moved) * ml->blocks.mb_bytes;
+	}
 	if (added) {
 		atomic64_inc(&g->oom_rescues);
 		*freed += added >> PAGE_SHIFT;
 		dev_info_ratelimited(&ml->vdev->dev,
-				     "out of memory: borrowed %llu MiB more\n", added >> 20);
+				     "out of memory: found %llu MiB more\n", added >> 20);
 	}
 	return NOTIFY_OK;
 }
@@ -396,6 +479,7 @@ int ml_grow_init(struct ml_device *ml)
 	g->not_before = jiffies;
 	g->next_kick = jiffies;
 	g->next_reserve = jiffies;
+	g->next_wait = jiffies;
 	g->last_add = jiffies - HZ;
 	g->oom.notifier_call = ml_grow_oom;
 
@@ -445,6 +529,9 @@ void ml_grow_start(struct ml_device *ml)
 	if (!ml->blocks.count)
 		return;
 	g->last_available = ml_available(ml);
+	g->last_kernel = ml_kernel_available_bytes();
+	g->last_again = ml_read_again_bytes();
+	g->stock = (struct ml_stock){ .large = ml_large_free_bytes(), .cache = ml_file_bytes() };
 	g->last_look_ns = ktime_get_ns();
 	g->added_since_look = 0;
 	WRITE_ONCE(g->stopped, false);
@@ -459,7 +546,9 @@ void ml_grow_hold(struct ml_device *ml)
 
 void ml_grow_stop(struct ml_device *ml)
 {
+	static const struct ml_levels nothing;
+
 	ml_grow_hold(ml);
-	ml_watch_set(ml, 0);
+	ml_watch_set(ml, &nothing);
 	cancel_delayed_work_sync(&ml->grow.work);
 }

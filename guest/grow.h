@@ -13,6 +13,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "need.h"
 #include "pure.h"
 
 #define ML_GROW_STEP	16	/* most memory blocks of one BORROW */
@@ -39,7 +40,15 @@ struct ml_grow {
 	u64 last_look_ns;
 	u64 added_since_look;		/* bytes */
 	u64 rate;			/* bytes per second */
-	u32 last_attempts;		/* of shrinking, which looks like programs taking memory */
+	u64 last_kernel;		/* bytes that kernel allocations could have */
+	u64 kernel_rate;		/* bytes per second */
+	struct ml_stock stock;
+	u64 last_again;			/* bytes of page cache read again */
+	u64 cache_credit;		/* bytes */
+	u64 last_waits;			/* for a large page */
+	unsigned long next_wait;	/* jiffies; until then waits do not count */
+	u32 wait_ms;			/* how long they did not, doubles */
+	u32 last_attempts;		/* to empty a block, which looks like programs taking memory */
 	u32 pause_ms;			/* after a refusal, doubles */
 	unsigned long not_before;	/* jiffies; no asking until then, unless urgent */
 	unsigned long last_add;		/* jiffies */
@@ -52,6 +61,7 @@ struct ml_grow {
 
 	/* counters */
 	atomic64_t added_bytes;
+	atomic64_t added_for[ML_FOR_COUNT];	/* memory blocks */
 	atomic64_t borrows;		/* requests answered */
 	atomic64_t refusals;
 	atomic64_t oom_rescues;

@@ -48,6 +48,14 @@ struct ml_host ml_host_now(struct ml_device *ml)
 	return host;
 }
 
+struct ml_marks ml_marks_now(struct ml_device *ml)
+{
+	u64 total = ml_total_bytes(), low = READ_ONCE(ml->low_mark_bytes);
+	struct ml_marks marks = ml_marks_of(total, low, ml->blocks.mb_bytes);
+
+	return low ? marks : ml_marks_on(marks, total, num_online_cpus(), ml->blocks.mb_bytes);
+}
+
 u64 ml_available(struct ml_device *ml)
 {
 	return ml_available_bytes() + atomic64_read(&ml->report.isolated_bytes) +
@@ -73,6 +81,7 @@ static void ml_hold(struct ml_device *ml, bool held)
 	else if (!READ_ONCE(ml->pm_hold))	/* or when the machine is awake: ml_pm_notify() */
 		ml_grow_start(ml);
 	ml_shrink_hold(ml, held);
+	ml_split_hold(ml, held);
 	ml_report_hold(ml, held);
 	ml_defrag_hold(ml, held);
 	ml_stats_hold(ml, held);
@@ -331,15 +340,20 @@ static int ml_probe_parts(struct ml_device *ml)
 	rc = ml_watch_init(ml);
 	if (rc)
 		goto out_grow;
-	rc = ml_report_init(ml);
+	rc = ml_split_init(ml);
 	if (rc)
 		goto out_watch;
+	rc = ml_report_init(ml);
+	if (rc)
+		goto out_split;
 	rc = ml_defrag_init(ml);
 	if (rc)
 		goto out_report;
 	return 0;
 out_report:
 	ml_report_exit(ml);
+out_split:
+	ml_split_exit(ml);
 out_watch:
 	ml_watch_exit(ml);
 out_grow:
@@ -359,6 +373,7 @@ static void ml_remove_parts(struct ml_device *ml)
 {
 	ml_defrag_exit(ml);
 	ml_report_exit(ml);
+	ml_split_exit(ml);
 	ml_watch_exit(ml);
 	ml_grow_exit(ml);
 	ml_shrink_exit(ml);

@@ -10,6 +10,9 @@
 
 #include "compat/compat.h"
 #include "meminfo.h"
+#include "../proto/memlease_abi.h"
+
+#define ML_LARGE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
 
 u64 ml_total_bytes(void)
 {
@@ -31,6 +34,60 @@ u64 ml_available_bytes(void)
 u64 ml_cache_bytes(void)
 {
 	return (u64)global_node_page_state(NR_FILE_PAGES) << PAGE_SHIFT;
+}
+
+u64 ml_file_bytes(void)
+{
+	u64 cache = global_node_page_state(NR_FILE_PAGES);
+	u64 shared = global_node_page_state(NR_SHMEM);
+
+	return cache > shared ? (cache - shared) << PAGE_SHIFT : 0;
+}
+
+/* What of a zone is free in large pages and not kept from programs. */
+static u64 ml_zone_large_pages(struct zone *zone)
+{
+	unsigned long have = zone_page_state(zone, NR_FREE_PAGES);
+	unsigned long keep = low_wmark_pages(zone) + zone->lowmem_reserve[ZONE_MOVABLE];
+	u64 pages = 0;
+	unsigned int i;
+
+	for (i = ML_LARGE_ORDER; i <= ML_MAX_PAGE_ORDER; i++)
+		pages += (u64)READ_ONCE(zone->free_area[i].nr_free) << i;
+	return have > keep ? min_t(u64, pages, have - keep) : 0;
+}
+
+u64 ml_large_free_bytes(void)
+{
+	u64 pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (populated_zone(zone) && !zone_is_zone_device(zone))
+				pages += ml_zone_large_pages(zone);
+		}
+	}
+	return pages << PAGE_SHIFT;
+}
+
+u64 ml_read_again_bytes(void)
+{
+	return (u64)global_node_page_state(WORKINGSET_REFAULT_FILE) << PAGE_SHIFT;
+}
+
+u64 ml_large_waits(void)
+{
+	u64 waits = 0;
+#if defined(CONFIG_COMPACTION) && defined(CONFIG_VM_EVENT_COUNTERS)
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		waits += READ_ONCE(per_cpu(vm_event_states, cpu).event[COMPACTSTALL]);
+#endif
+	return waits;
 }
 
 /* The next zone of kernel memory in use; from the first on if after is NULL. */
@@ -91,7 +148,8 @@ bool ml_kernel_has_page(unsigned int order)
 	return false;
 }
 
-u64 ml_movable_free_bytes(void)
+/* Pages of the movable zones above the mark that the kernel keeps, and of their page cache. */
+static u64 ml_movable_pages(bool cache)
 {
 	u64 pages = 0;
 	int nid;
@@ -103,8 +161,21 @@ u64 ml_movable_free_bytes(void)
 		if (!populated_zone(zone))
 			continue;
 		have = zone_page_state(zone, NR_FREE_PAGES);
+		if (cache)
+			have += (zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
+				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE)) / 2;
 		keep = high_wmark_pages(zone);
 		pages += have > keep ? have - keep : 0;
 	}
-	return pages << PAGE_SHIFT;
+	return pages;
+}
+
+u64 ml_movable_free_bytes(void)
+{
+	return ml_movable_pages(false) << PAGE_SHIFT;
+}
+
+u64 ml_movable_available_bytes(void)
+{
+	return ml_movable_pages(true) << PAGE_SHIFT;
 }

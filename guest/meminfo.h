@@ -12,11 +12,20 @@ u64 ml_total_bytes(void);
 u64 ml_free_bytes(void);
 u64 ml_available_bytes(void);	/* free, or freed without swapping */
 u64 ml_cache_bytes(void);
+u64 ml_file_bytes(void);	/* page cache less what has no file to go back to */
+
+/* Free memory in pages of 2 MiB and more that programs may have at once. */
+u64 ml_large_free_bytes(void);
+
+/* Since boot: page cache that was given up and read again, and waits for a large page. */
+u64 ml_read_again_bytes(void);
+u64 ml_large_waits(void);
 
 /* Zones that kernel allocations can use, and those that only movable ones can. */
 u64 ml_kernel_available_bytes(void);
 u64 ml_kernel_free_bytes(void);		/* also what is kept for emergencies */
 u64 ml_movable_free_bytes(void);
+u64 ml_movable_available_bytes(void);	/* free, or page cache that can go */
 /* Is there a free page of this order, or larger, in a kernel zone? */
 bool ml_kernel_has_page(unsigned int order);
 

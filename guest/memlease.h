@@ -15,7 +15,9 @@
 #include "queue.h"
 #include "blocks.h"
 #include "meminfo.h"
+#include "need.h"
 #include "grow.h"
+#include "split.h"
 #include "watch.h"
 #include "shrink.h"
 #include "report.h"
@@ -32,6 +34,7 @@ struct ml_device {
 	struct ml_blocks blocks;
 	struct ml_grow grow;
 	struct ml_watch watch;
+	struct ml_split split;
 	struct ml_shrink shrink;
 	struct ml_report report;
 	struct ml_defrag defrag;
@@ -58,6 +61,9 @@ struct ml_device {
 
 /* A consistent copy of what the host said last. Any context that may spin. */
 struct ml_host ml_host_now(struct ml_device *ml);
+
+/* The marks that hold at present. Any context. */
+struct ml_marks ml_marks_now(struct ml_device *ml);
 
 /*
  * Available memory, with the free pages that are being reported or defragmented:

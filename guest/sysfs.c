@@ -39,6 +39,11 @@ ML_SHOW(refusals, atomic64_read(&ml->grow.refusals));
 ML_SHOW(oom_rescues, atomic64_read(&ml->grow.oom_rescues));
 ML_SHOW(offline_failures, READ_ONCE(ml->blocks.offline_failures));
 ML_SHOW(online_failures, READ_ONCE(ml->blocks.online_failures));
+ML_SHOW(kernel_blocks, ml_blocks_kernel(ml));
+ML_SHOW(moved_to_kernel, atomic64_read(&ml->split.to_kernel));
+ML_SHOW(moved_to_movable, atomic64_read(&ml->split.to_movable));
+ML_SHOW(kernel_returned, atomic64_read(&ml->split.returned));
+ML_SHOW(large_free_bytes, ml_large_free_bytes() + atomic64_read(&ml->report.isolated_bytes));
 ML_SHOW(events, atomic64_read(&ml->events.count));
 
 static ssize_t target_show(struct device *dev, struct device_attribute *attr, char *buf)
@@ -108,13 +113,25 @@ static ssize_t memory_blocks_show(struct device *dev, struct device_attribute *a
 }
 static DEVICE_ATTR_RO(memory_blocks);
 
+/* What memory blocks were borrowed for. */
+static ssize_t borrowed_for_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct ml_device *ml = ml_of(dev);
+	enum ml_reason_grow why;
+	int at = 0;
+
+	for (why = 0; why < ML_FOR_COUNT; why++)
+		at += sysfs_emit_at(buf, at, "%s %llu\n", ml_for_text(why),
+				    (u64)atomic64_read(&ml->grow.added_for[why]));
+	return at;
+}
+static DEVICE_ATTR_RO(borrowed_for);
+
 static ssize_t low_mark_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct ml_device *ml = ml_of(dev);
-	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
-					    ml->blocks.mb_bytes);
 
-	return sysfs_emit(buf, "%llu\n", marks.low);
+	return sysfs_emit(buf, "%llu\n", ml_marks_now(ml).low);
 }
 
 /* Bytes, with a suffix if you like; "auto" or 0 for the driver's own choice. */
@@ -230,6 +247,12 @@ static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_report_interval_ms.attr,
 	&dev_attr_borrows.attr,
 	&dev_attr_borrowed_bytes.attr,
+	&dev_attr_borrowed_for.attr,
+	&dev_attr_kernel_blocks.attr,
+	&dev_attr_moved_to_kernel.attr,
+	&dev_attr_moved_to_movable.attr,
+	&dev_attr_kernel_returned.attr,
+	&dev_attr_large_free_bytes.attr,
 	&dev_attr_refusals.attr,
 	&dev_attr_last_refusal.attr,
 	&dev_attr_last_error.attr,

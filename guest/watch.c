@@ -14,13 +14,24 @@
 
 static int ml_watch_state;
 
+/* Not consistent with a change under way: it is looked at again in a moment. */
+static bool ml_watch_low(const struct ml_levels *level)
+{
+	u64 kernel = READ_ONCE(level->kernel), large = READ_ONCE(level->large);
+
+	return ml_free_bytes() < READ_ONCE(level->free) ||
+	       (kernel && ml_kernel_free_bytes() < kernel) ||
+	       (large && ml_large_free_bytes() < large);
+}
+
 static void ml_watch_tick(struct timer_list *timer)
 {
+	static const struct ml_levels nothing;
 	struct ml_watch_cpu *watch = container_of(timer, struct ml_watch_cpu, timer);
 	struct ml_device *ml = watch->ml;
 
-	if (global_zone_page_state(NR_FREE_PAGES) < READ_ONCE(ml->watch.level_pages)) {
-		WRITE_ONCE(ml->watch.level_pages, 0);
+	if (ml_watch_low(&ml->watch.level)) {
+		ml_watch_set(ml, &nothing);
 		ml_grow_kick(ml);
 	}
 	mod_timer(timer, jiffies + msecs_to_jiffies(ML_WATCH_MS));
@@ -87,7 +98,9 @@ void ml_watch_exit(struct ml_device *ml)
 	free_percpu(ml->watch.cpu);
 }
 
-void ml_watch_set(struct ml_device *ml, u64 level_bytes)
+void ml_watch_set(struct ml_device *ml, const struct ml_levels *level)
 {
-	WRITE_ONCE(ml->watch.level_pages, level_bytes >> PAGE_SHIFT);
+	WRITE_ONCE(ml->watch.level.free, level->free);
+	WRITE_ONCE(ml->watch.level.kernel, level->kernel);
+	WRITE_ONCE(ml->watch.level.large, level->large);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../../guest/pure.c"
+#include "../../guest/need.c"
 
 #define MIB	(1ULL << 20)
 #define GIB	(1ULL << 30)
@@ -263,6 +264,159 @@ static void test_backoff(void **state)
 	assert_int_equal(ml_backoff_ms(0xffffffff, 200, 5000), 5000);
 }
 
+static void test_marks_grow_with_the_cpus(void **state)
+{
+	struct ml_marks plain = ml_marks_of(8 * GIB, 0, 128 * MIB), m;
+	(void)state;
+
+	m = ml_marks_on(plain, 8 * GIB, 4, 128 * MIB);
+	assert_memory_equal(&m, &plain, sizeof(m));
+	m = ml_marks_on(plain, 8 * GIB, 32, 128 * MIB);
+	assert_int_equal(m.low, GIB);
+	assert_int_equal(m.high, GIB + 512 * MIB);
+	assert_int_equal(m.reserve, plain.reserve);
+	/* never more than there is */
+	m = ml_marks_on(ml_marks_of(256 * MIB, 0, 128 * MIB), 256 * MIB, 64, 128 * MIB);
+	assert_int_equal(m.low, 256 * MIB);
+	assert_true(m.high > m.low);
+}
+
+/* A look at `large` free bytes in large pages and `cache` bytes of page cache, 100 ms later. */
+static void look(struct ml_stock *stock, u64 large, u64 cache, u64 added)
+{
+	ml_stock_look(stock, large, cache, added, 100000, 64 * MIB);
+}
+
+static void test_stock_is_kept(void **state)
+{
+	struct ml_stock s = { .large = 100 * MIB };
+	(void)state;
+
+	look(&s, 100 * MIB, 0, 0);
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 0);
+	/* A third of it is gone within 100 ms: there is more to come. */
+	look(&s, 60 * MIB, 0, 0);
+	assert_int_equal(s.rate, 400 * MIB);
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 1);
+	look(&s, 60 * MIB, 0, 128 * MIB);	/* added, and used as well */
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 3);
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 2), 2);
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 0), 0);
+}
+
+static void test_stock_comes_to_rest(void **state)
+{
+	struct ml_stock s = { 0 };
+	u32 i, n, borrowed = 0;
+	(void)state;
+
+	/* A guest in small pieces, of which nobody asks for anything. */
+	for (i = 0; i < 1000; i++) {
+		n = ml_stock_want(&s, 64 * MIB, 128 * MIB, 16);
+		borrowed += n;
+		look(&s, s.large + n * 128 * MIB, 0, n * 128 * MIB);
+	}
+	assert_int_equal(borrowed, 1);
+	assert_int_equal(s.rate, 0);
+}
+
+static void test_stock_that_the_page_cache_took(void **state)
+{
+	struct ml_stock s = { .large = 128 * MIB };
+	u64 cache = 0;
+	(void)state;
+
+	/* A scan takes it all, and goes on for ever. */
+	for (cache = 0; cache <= 2 * GIB; cache += 16 * MIB) {
+		look(&s, 128 * MIB > cache ? 128 * MIB - cache : 0, cache, 0);
+		assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 0);
+	}
+	assert_int_equal(s.stolen, 64 * MIB);
+	/* Somebody waits for a large page: what was taken is missed. */
+	s.stolen = 0;
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 1);
+
+	/* Page cache that goes leaves no debt behind. */
+	s = (struct ml_stock){ .large = 10 * MIB, .cache = 100 * MIB, .stolen = 60 * MIB };
+	look(&s, 10 * MIB, 70 * MIB, 0);
+	assert_int_equal(s.stolen, 30 * MIB);
+	look(&s, 50 * MIB, 70 * MIB, 0);
+	assert_int_equal(s.stolen, 0);
+	/* What programs take beside a scan counts. */
+	s = (struct ml_stock){ .large = 100 * MIB };
+	look(&s, 0, 30 * MIB, 0);
+	assert_int_equal(s.stolen, 30 * MIB);
+	assert_int_equal(s.rate, 700 * MIB);
+}
+
+static void test_stock_mark(void **state)
+{
+	u64 total;
+	(void)state;
+
+	for (total = 256 * MIB; total <= 512 * GIB; total *= 2) {
+		struct ml_marks m = ml_marks_of(total, 0, 128 * MIB);
+
+		assert_in_range(ml_stock_mark(&m), 64 * MIB, 256 * MIB);
+		assert_true(ml_stock_mark(&m) <= m.low);
+	}
+}
+
+static void test_cache_credit(void **state)
+{
+	u64 credit = 0;
+	u32 i;
+	(void)state;
+
+	/* A little is borne for ever: 3 MiB a second */
+	for (i = 0; i < 1000; i++)
+		credit = ml_cache_credit(credit, 3 * MIB, 0, 1000000, 128 * MIB);
+	assert_false(ml_cache_wants(credit, 128 * MIB));
+	/* More adds up. */
+	for (i = 0; i < 10; i++)
+		credit = ml_cache_credit(credit, 20 * MIB, 0, 1000000, 128 * MIB);
+	assert_true(ml_cache_wants(credit, 128 * MIB));
+	/* But is forgotten in time, and is bounded. */
+	credit = ml_cache_credit(credit, 1000 * GIB, 0, 1000, 128 * MIB);
+	assert_int_equal(credit, 512 * MIB);
+	credit = ml_cache_credit(credit, 0, 0, 128000000, 128 * MIB);
+	assert_false(ml_cache_wants(credit, 128 * MIB));
+	/* While there is free memory it has only to be filled. */
+	assert_int_equal(ml_cache_credit(0, GIB, 128 * MIB, 1000, 128 * MIB), 0);
+	/* A pause of any length is no overflow. */
+	assert_int_equal(ml_cache_credit(512 * MIB, 0, 0, ~0ULL, 128 * MIB), 112 * MIB);
+}
+
+static void test_kernel_memory(void **state)
+{
+	struct ml_marks m = ml_marks_of(4 * GIB, 0, 128 * MIB);		/* kernel: 64 MiB */
+	(void)state;
+
+	assert_int_equal(m.kernel, 64 * MIB);
+	assert_true(ml_kernel_short(&m, 63 * MIB, 0, GIB, false));
+	assert_false(ml_kernel_short(&m, 64 * MIB, 0, GIB, false));
+	/* With nothing movable free either, it is not the split that is wrong. */
+	assert_false(ml_kernel_short(&m, 0, 0, 32 * MIB, true));
+	assert_true(ml_kernel_short(&m, GIB, 0, GIB, true));
+	/* It goes fast: look ahead, but not further than the mark again. */
+	assert_true(ml_kernel_short(&m, 80 * MIB, 100 * MIB, GIB, false));
+	assert_false(ml_kernel_short(&m, 128 * MIB, 1000 * GIB, GIB, false));
+
+	/* What comes back leaves so much that it is not short the moment after. */
+	assert_true(ml_kernel_plenty(&m, 256 * MIB, 128 * MIB));
+	assert_false(ml_kernel_plenty(&m, 255 * MIB, 128 * MIB));
+	assert_false(ml_kernel_short(&m, 256 * MIB - 128 * MIB, 1000 * GIB, GIB, false));
+
+	assert_true(ml_may_convert(GIB, 128 * MIB, 128 * MIB, 64 * MIB));
+	assert_false(ml_may_convert(159 * MIB, 0, 128 * MIB, 64 * MIB));
+	assert_false(ml_may_convert(143 * MIB, 0, 128 * MIB, 0));
+	assert_false(ml_may_convert(GIB, 129 * MIB, 128 * MIB, 64 * MIB));
+
+	assert_true(ml_needs_movable(m.high, GIB, 128 * MIB, &m));
+	assert_false(ml_needs_movable(m.high + 128 * MIB, GIB, 128 * MIB, &m));
+	assert_true(ml_needs_movable(4 * GIB, 0, 128 * MIB, &m));
+}
+
 static void test_words(void **state)
 {
 	u32 i;
@@ -271,6 +425,9 @@ static void test_words(void **state)
 	for (i = MEMLEASE_WHY_OK; i <= MEMLEASE_WHY_RATE; i++)
 		assert_null(strstr(ml_reason_text(i), "does not know"));
 	assert_non_null(strstr(ml_reason_text(MEMLEASE_WHY_RATE + 1), "does not know"));
+	for (i = 0; i < ML_FOR_COUNT; i++)
+		assert_string_not_equal(ml_for_text(i), "unknown");
+	assert_string_equal(ml_for_text(ML_FOR_COUNT), "unknown");
 	for (i = MEMLEASE_BROKEN_NOT; i <= MEMLEASE_BROKEN_TOUCH; i++)
 		assert_null(strstr(ml_broken_text(i), "does not know"));
 	assert_non_null(strstr(ml_broken_text(MEMLEASE_BROKEN_TOUCH + 1), "does not know"));
@@ -294,6 +451,13 @@ int main(void)
 		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_shrink),
 		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_marks_grow_with_the_cpus),
+		cmocka_unit_test(test_stock_is_kept),
+		cmocka_unit_test(test_stock_comes_to_rest),
+		cmocka_unit_test(test_stock_that_the_page_cache_took),
+		cmocka_unit_test(test_stock_mark),
+		cmocka_unit_test(test_cache_credit),
+		cmocka_unit_test(test_kernel_memory),
 		cmocka_unit_test(test_words),
 	};
 

@@ -12,10 +12,13 @@
  *                  end them when all are there
  *   files:N        hold N open files, of which none was there before, then close
  *                  and remove them
+ *   pipes:MIB:MS   fill pipes with so much, which only the kernel's own memory can
+ *                  hold, keep them for MS and close them
  *   read:FILE:N    read all of a file N times, 1 MiB at a time
  *   huge:N:MS      touch N pages of 2 MiB one after the other, MS apart; prints how
  *                  many of them the kernel could give in one piece
  */
+#define _GNU_SOURCE	/* F_SETPIPE_SZ, closefrom() */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -173,6 +176,27 @@ static void open_files(size_t n)
 	}
 }
 
+static void fill_pipes(size_t mib, size_t ms)
+{
+	struct rlimit many = { .rlim_cur = 2 * mib + 100, .rlim_max = 2 * mib + 100 };
+	static char bytes[MIB];
+
+	if (setrlimit(RLIMIT_NOFILE, &many) < 0)
+		die("setrlimit");
+	for (size_t i = 0; i < mib; i++) {
+		int ends[2];
+
+		if (pipe(ends) < 0)
+			die("pipe");
+		if (fcntl(ends[1], F_SETPIPE_SZ, MIB) < 0)
+			die("F_SETPIPE_SZ");
+		if (write(ends[1], bytes, MIB) != MIB)
+			die("write");
+	}
+	usleep(ms * 1000);
+	closefrom(3);
+}
+
 static void read_file(const char *name, size_t times)
 {
 	static char buffer[MIB];
@@ -242,6 +266,8 @@ static void carry_out(char *step)
 		fork_storm(a);
 	} else if (is(step, "files", &a, &b)) {
 		open_files(a);
+	} else if (is(step, "pipes", &a, &b)) {
+		fill_pipes(a, b);
 	} else if (is(step, "huge", &a, &b)) {
 		huge(a, b);
 	} else if (!strncmp(step, "read:", 5) && strrchr(step, ':') > step + 5) {

@@ -78,6 +78,7 @@ static int ml_split_move(struct ml_device *ml, u32 i, enum ml_way way)
 	struct ml_split *s = &ml->split;
 	int rc = -EAGAIN;
 
+	ml_defrag_keep_off(ml);
 	flush_signals(current);
 	mutex_lock(&b->hotplug);
 	WRITE_ONCE(s->attempts, s->attempts + 1);
@@ -94,6 +95,7 @@ static int ml_split_move(struct ml_device *ml, u32 i, enum ml_way way)
 	WRITE_ONCE(s->attempt, false);
 	mutex_unlock(&b->hotplug);
 	flush_signals(current);
+	ml_defrag_go_on(ml);
 	if (!rc && way == ML_TO_HOST) {
 		rc = ml_blocks_return(ml, i, s->give_back);
 		/* Who waits for all to be returned waits there. */

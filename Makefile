@@ -101,7 +101,7 @@ $(BUILD)/sim/memlease-sim: $(call objs,san,$(SIM_SRCS)) $(SAN_LIB)
 unit: $(UNIT_BINS)
 sim-bin: $(BUILD)/sim/memlease-sim
 
-.PHONY: check check-fast check-7 demo
+.PHONY: check check-fast check-7 demo soak
 check:
 	$(Q)scripts/check
 
@@ -110,6 +110,10 @@ check-fast:
 
 check-7:
 	$(Q)scripts/check 7
+
+# For the night: 30 minutes, or SOAK_SECONDS.
+soak:
+	$(Q)scripts/check soak
 
 demo:
 	$(Q)scripts/demo

@@ -11,13 +11,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import random
 import time
 
+from lib.console import MIGRATION_FAILED
 from lib.host import host
 from lib.tap import each, main, until
 
 DEADLINE_S = 10
-# What the kernel says when a program took the memory that pages were to move to. It tries
-# again; nothing is lost.
-MIGRATION_FAILED = (r"memlease_shrink: page allocation failure: order:0,", "page dumped because: migration failure")
 
 
 def blocks(mib):

@@ -9,6 +9,9 @@ TROUBLE = re.compile(
     r"possible recursive locking|suspicious RCU|sleeping function called|scheduling while atomic|"
     r"page allocation failure|Out of memory|oom-kill|Bad page|page dumped|unable to handle|"
     r"cannot be loaded|stack-protector|KASAN|UBSAN|refcount_t|list_(add|del) corruption")
+# For Vm's expected: what the kernel says when a program took the memory that pages of a
+# memory block were to move to. The driver tries again; nothing is lost.
+MIGRATION_FAILED = (r"memlease_shrink: page allocation failure: order:0,", "page dumped because: migration failure")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

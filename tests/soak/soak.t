@@ -263,6 +263,7 @@ def soak(tap):
         run.end()
     except Wrong as wrong:
         tap.check(False, "nothing is lost, and nothing killed", wrong)
+        run.log(wrong)
     finally:
         if tap.failures > failures or sys.exc_info()[0]:
             if run:

@@ -29,6 +29,7 @@
 #define ML_BACK_MAX_MS		300000
 #define ML_CONVERT_FIRST_MS	100
 #define ML_CONVERT_MAX_MS	10000
+#define ML_TIDY_SHARE		16	/* of a block may be in use for that */
 #define ML_CONVERT_TRIES	4	/* blocks from the boundary on, of one look */
 
 void ml_split_interrupt(struct ml_device *ml)
@@ -69,6 +70,7 @@ enum ml_way {
 	ML_TO_KERNEL,
 	ML_TO_MOVABLE,
 	ML_TO_HOST,
+	ML_TIDY,	/* a movable block that stays one; see ml_split_tidy() */
 };
 
 /* One attempt at block i. 0, or -errno with the block as it was. */
@@ -84,7 +86,7 @@ static int ml_split_move(struct ml_device *ml, u32 i, enum ml_way way)
 	WRITE_ONCE(s->attempts, s->attempts + 1);
 	WRITE_ONCE(s->attempt, true);
 	if (READ_ONCE(b->block[i].state) == ML_ONLINE && !READ_ONCE(s->held) &&
-	    READ_ONCE(b->block[i].kernel) == (way != ML_TO_KERNEL)) {
+	    READ_ONCE(b->block[i].kernel) == (way == ML_TO_MOVABLE || way == ML_TO_HOST)) {
 		mod_delayed_work(ml->wq, &s->alarm, msecs_to_jiffies(ML_SPLIT_ATTEMPT_MS));
 		/* From now on growing watches that it does not take the last memory. */
 		ml_grow_kick(ml);
@@ -146,6 +148,31 @@ static void ml_split_to_kernel(struct ml_device *ml)
 	s->no_convert = jiffies + msecs_to_jiffies(s->convert_ms);
 }
 
+/*
+ * The kernel keeps some empty slabs of each kind, wherever they lie, and each of them
+ * pins a block. It lets them go when it takes memory offline, any memory: so a
+ * movable block that is nearly empty goes offline and online again. Returns whether.
+ */
+static bool ml_split_tidy(struct ml_device *ml)
+{
+	struct ml_marks marks = ml_marks_now(ml);
+	struct ml_blocks *b = &ml->blocks;
+	u32 i;
+
+	if (!ml_may_shrink(ml_available(ml), b->mb_bytes, marks.low))
+		return false;
+	for (i = b->count; i-- > 0;) {
+		bool pinned;
+
+		if (READ_ONCE(b->block[i].state) != ML_ONLINE || READ_ONCE(b->block[i].kernel))
+			continue;
+		cond_resched();
+		if (ml_blocks_used_bytes(ml, i, &pinned) <= b->mb_bytes / ML_TIDY_SHARE && !pinned)
+			return !ml_split_move(ml, i, ML_TIDY);
+	}
+	return false;
+}
+
 /* The kernel has plenty: let go of a block that holds nothing of its own. */
 static bool ml_split_from_kernel(struct ml_device *ml)
 {
@@ -198,8 +225,11 @@ static long ml_split_look(struct ml_device *ml)
 		s->plenty_since = jiffies;
 	} else if (time_after_eq(jiffies, s->plenty_since + msecs_to_jiffies(ML_PLENTY_MS)) &&
 		   time_after_eq(jiffies, s->not_before)) {
-		s->back_ms = ml_split_from_kernel(ml) ? 0 :
-			     ml_backoff_ms(s->back_ms, ML_BACK_FIRST_MS, ML_BACK_MAX_MS);
+		if (ml_split_from_kernel(ml) ||
+		    (ml_split_tidy(ml) && ml_split_from_kernel(ml)))
+			s->back_ms = 0;
+		else
+			s->back_ms = ml_backoff_ms(s->back_ms, ML_BACK_FIRST_MS, ML_BACK_MAX_MS);
 		s->not_before = jiffies + msecs_to_jiffies(s->back_ms);
 	}
 	return msecs_to_jiffies(ML_SPLIT_LOOK_MS);

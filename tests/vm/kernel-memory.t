@@ -82,4 +82,4 @@ def sixteen_times(tap, kernel, arrays):
     vm.stop()
 
 
-main((sixteen_times, "6.12", "inside"))
+main((sixteen_times, "6.12", "inside"), (sixteen_times, "6.1", "outside"))

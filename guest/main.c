@@ -85,6 +85,7 @@ static void ml_hold(struct ml_device *ml, bool held)
 	ml_report_hold(ml, held);
 	ml_defrag_hold(ml, held);
 	ml_stats_hold(ml, held);
+	ml_query_hold(ml, held);
 }
 
 static void ml_broke(struct ml_device *ml, const struct ml_host *host)
@@ -181,6 +182,7 @@ static void ml_stop_parts(struct ml_device *ml)
 	ml_grow_stop(ml);
 	cancel_delayed_work_sync(&ml->report.drive);
 	cancel_delayed_work_sync(&ml->stats.work);
+	cancel_work_sync(&ml->query.work);
 	cancel_work_sync(&ml->config_work);
 }
 
@@ -331,9 +333,12 @@ static int ml_probe_parts(struct ml_device *ml)
 	rc = ml_stats_init(ml);
 	if (rc)
 		goto out_events;
-	rc = ml_shrink_init(ml);
+	rc = ml_query_init(ml);
 	if (rc)
 		goto out_stats;
+	rc = ml_shrink_init(ml);
+	if (rc)
+		goto out_query;
 	rc = ml_grow_init(ml);
 	if (rc)
 		goto out_shrink;
@@ -360,6 +365,8 @@ out_grow:
 	ml_grow_exit(ml);
 out_shrink:
 	ml_shrink_exit(ml);
+out_query:
+	ml_query_exit(ml);
 out_stats:
 	ml_stats_exit(ml);
 out_events:
@@ -377,6 +384,7 @@ static void ml_remove_parts(struct ml_device *ml)
 	ml_watch_exit(ml);
 	ml_grow_exit(ml);
 	ml_shrink_exit(ml);
+	ml_query_exit(ml);
 	ml_stats_exit(ml);
 	ml_events_exit(ml);
 	ml_blocks_exit(ml);
@@ -517,6 +525,7 @@ static const unsigned int ml_features[] = {
 	MEMLEASE_F_EAGER,
 	MEMLEASE_F_REPORTING,
 	MEMLEASE_F_STATS,
+	MEMLEASE_F_QUERY,
 };
 
 static struct virtio_driver ml_driver = {

@@ -24,6 +24,7 @@
 #include "defrag.h"
 #include "shutdown.h"
 #include "stats.h"
+#include "query.h"
 #include "events.h"
 
 struct ml_device {
@@ -39,6 +40,7 @@ struct ml_device {
 	struct ml_report report;
 	struct ml_defrag defrag;
 	struct ml_stats stats;
+	struct ml_query query;
 	struct ml_events events;
 	struct ml_shutdown shutdown;
 

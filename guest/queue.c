@@ -132,15 +132,35 @@ void ml_queue_interrupt(struct virtqueue *vq)
 		wake_up_all(&q->wait);
 }
 
-static bool ml_request_is_stats(const struct ml_request *req)
+void ml_request_query(struct ml_request *req, u32 n)
 {
-	return req->out.head.type == cpu_to_le16(MEMLEASE_REQ_STATS);
+	req->out.head.type = cpu_to_le16(MEMLEASE_REQ_QUERY);
+	req->out.head.count = cpu_to_le16(n);
+	memset(req->in.stats, 0, sizeof(req->in.stats));
+}
+
+/* Bytes of one entry that follows the request's head, and the response's. */
+static size_t ml_request_entry_out(const struct ml_request *req)
+{
+	switch (le16_to_cpu(req->out.head.type)) {
+	case MEMLEASE_REQ_STATS:	return sizeof(req->out.stats[0]);
+	case MEMLEASE_REQ_QUERY:	return 0;
+	default:			return sizeof(req->out.extents[0]);
+	}
+}
+
+static size_t ml_request_entry_in(const struct ml_request *req)
+{
+	switch (le16_to_cpu(req->out.head.type)) {
+	case MEMLEASE_REQ_STATS:	return 0;
+	case MEMLEASE_REQ_QUERY:	return sizeof(req->in.stats[0]);
+	default:			return sizeof(req->in.answers[0]);
+	}
 }
 
 static int ml_queue_submit(struct ml_queue *q, struct ml_request *req)
 {
 	u32 count = le16_to_cpu(req->out.head.count);
-	bool stats = ml_request_is_stats(req);
 	struct scatterlist out, in, *sgs[2] = { &out, &in };
 	int rc;
 
@@ -150,10 +170,8 @@ static int ml_queue_submit(struct ml_queue *q, struct ml_request *req)
 	memset(&req->in.head, 0, sizeof(req->in.head));
 	req->done = false;
 
-	sg_init_one(&out, &req->out, sizeof(req->out.head) +
-		    count * (stats ? sizeof(req->out.stats[0]) : sizeof(req->out.extents[0])));
-	sg_init_one(&in, &req->in, sizeof(req->in.head) +
-		    (stats ? 0 : count * sizeof(req->in.answers[0])));
+	sg_init_one(&out, &req->out, sizeof(req->out.head) + count * ml_request_entry_out(req));
+	sg_init_one(&in, &req->in, sizeof(req->in.head) + count * ml_request_entry_in(req));
 	rc = virtqueue_add_sgs(q->vq, sgs, 1, 1, req, GFP_ATOMIC);
 	if (rc)
 		return rc == -EIO ? rc : -EBUSY;
@@ -198,8 +216,12 @@ static int ml_request_check(const struct ml_request *req)
 	if (req->used_bytes < sizeof(req->in.head) ||
 	    le64_to_cpu(req->in.head.cookie) != req->cookie)
 		return -EPROTO;
-	if (ml_request_is_stats(req))
+	if (!ml_request_entry_in(req))
 		return 0;
+	if (!ml_request_entry_out(req))
+		return le16_to_cpu(req->in.head.count) <= count &&
+		       req->used_bytes >= sizeof(req->in.head) + count * sizeof(req->in.stats[0]) ?
+		       0 : -EPROTO;
 	if (le16_to_cpu(req->in.head.count) != count ||
 	    req->used_bytes < sizeof(req->in.head) + count * sizeof(req->in.answers[0]))
 		return -EPROTO;

@@ -32,7 +32,10 @@ struct ml_request {
 	/* what the device writes */
 	struct {
 		struct memlease_response head;
-		struct memlease_answer answers[MEMLEASE_MAX_EXTENTS];
+		union {
+			struct memlease_answer answers[MEMLEASE_MAX_EXTENTS];
+			struct memlease_stat stats[MEMLEASE_MAX_STATS];	/* figures, of QUERY */
+		};
 	} in ____cacheline_aligned;
 	/* the driver's own; done and in_flight under the queue's lock */
 	u64 cookie ____cacheline_aligned;
@@ -74,6 +77,8 @@ void ml_request_spans(struct ml_request *req, enum memlease_request_type type,
 		      const struct ml_span *spans, u32 n);
 /* Fill in one statistic of a STATS request; they are counted from 0 on. */
 void ml_request_stat(struct ml_request *req, u32 i, enum memlease_stat_tag tag, u64 value);
+/* Fill in a QUERY for n figures. */
+void ml_request_query(struct ml_request *req, u32 n);
 
 /*
  * Submit a request and wait until it is carried out. Waits as long as the device

@@ -46,6 +46,23 @@ ML_SHOW(kernel_returned, atomic64_read(&ml->split.returned));
 ML_SHOW(large_free_bytes, ml_large_free_bytes() + atomic64_read(&ml->report.isolated_bytes));
 ML_SHOW(events, atomic64_read(&ml->events.count));
 
+/* A file that asks the host, which may take a moment or fail. */
+#define ML_SHOW_FIGURE(name, format, ...)					\
+static ssize_t name##_show(struct device *dev, struct device_attribute *attr,	\
+			   char *buf)						\
+{										\
+	struct ml_figures f;							\
+	int rc = ml_query_figures(ml_of(dev), &f);				\
+										\
+	return rc ? rc : sysfs_emit(buf, format "\n", __VA_ARGS__);		\
+}										\
+static DEVICE_ATTR_RO(name)
+
+ML_SHOW_FIGURE(resident_blocks, "%llu", f.resident_blocks);
+ML_SHOW_FIGURE(resident_boot_blocks, "%llu", f.resident_boot_blocks);
+ML_SHOW_FIGURE(metered_block_seconds, "%llu.%03llu", f.metered_block_ms / MSEC_PER_SEC,
+	       f.metered_block_ms % MSEC_PER_SEC);
+
 static ssize_t target_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct ml_host host = ml_host_now(ml_of(dev));
@@ -235,6 +252,9 @@ static DEVICE_ATTR_RW(defrag_policy);
 
 static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_committed_blocks.attr,
+	&dev_attr_resident_blocks.attr,
+	&dev_attr_resident_boot_blocks.attr,
+	&dev_attr_metered_block_seconds.attr,
 	&dev_attr_window_blocks.attr,
 	&dev_attr_memory_block_blocks.attr,
 	&dev_attr_memory_blocks.attr,

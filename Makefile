@@ -32,12 +32,19 @@ EMBEDDED := host/meter/ledger.sql host/ctl/schema.json host/bill/plans.json
 objs = $(patsubst %.c,$(BUILD)/$1/%.o,$2)
 embeds = $(patsubst %,$(BUILD)/$1/%.o,$(wildcard $(EMBEDDED)))
 
-.PHONY: all host guest qemu
-all: host guest qemu
+.PHONY: all host guest guest-tool qemu
+all: host guest guest-tool qemu
 host: $(BUILD)/memleased $(BUILD)/memlease
 
 guest:
 	$(Q)scripts/build-guest
+
+# Shows a tenant, inside the VM, what it has borrowed; needs nothing but libc.
+guest-tool: $(BUILD)/memlease-guest
+$(BUILD)/memlease-guest: guest/tools/memlease-guest.c
+	@echo "  CC      $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -o $@ $<
 
 qemu:
 	$(Q)scripts/build-qemu
@@ -125,16 +132,16 @@ bench-%:
 # --- installing --------------------------------------------------------------
 
 .PHONY: install
-install: host qemu
+install: host guest-tool qemu
 	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/libexec/memlease \
 		$(DESTDIR)$(prefix)/share/man/man1 $(DESTDIR)$(prefix)/share/man/man8 \
 		$(DESTDIR)$(prefix)/share/memlease \
 		$(DESTDIR)$(prefix)/share/bash-completion/completions \
 		$(DESTDIR)$(prefix)/lib/systemd/system
-	install $(BUILD)/memlease $(BUILD)/memleased $(DESTDIR)$(prefix)/bin
+	install $(BUILD)/memlease $(BUILD)/memleased $(BUILD)/memlease-guest $(DESTDIR)$(prefix)/bin
 	install $$(scripts/build-qemu --print-path) $(DESTDIR)$(prefix)/libexec/memlease/qemu-system-x86_64
 	install -m 644 docs/man/memlease.1 $(DESTDIR)$(prefix)/share/man/man1
-	install -m 644 docs/man/memleased.8 $(DESTDIR)$(prefix)/share/man/man8
+	install -m 644 docs/man/memleased.8 docs/man/memlease-guest.8 $(DESTDIR)$(prefix)/share/man/man8
 	install -m 644 host/bill/plans.json $(DESTDIR)$(prefix)/share/memlease/plans.json
 	install -m 644 scripts/completion/memlease.bash \
 		$(DESTDIR)$(prefix)/share/bash-completion/completions/memlease

@@ -37,7 +37,7 @@
 #define ML_RESERVE_PAUSE_MS	2000
 #define ML_CACHE_LOOK_MS	100U	/* while page cache is read again */
 #define ML_WAITS_FIRST_MS	1000
-#define ML_WAITS_MAX_MS		60000
+#define ML_WAITS_MAX_MS		300000
 
 static void ml_grow_pause(struct ml_grow *g)
 {
@@ -225,12 +225,12 @@ static u32 ml_grow_room(struct ml_device *ml, bool urgent)
  * waits for a large page does. Not at once again, because the cache may take the next
  * block as well.
  */
-static void ml_grow_mind_waits(struct ml_grow *g)
+static void ml_grow_mind_waits(struct ml_grow *g, u64 stock_mark)
 {
 	u64 waits = ml_large_waits();
 
-	if (waits != g->last_waits && g->stock.stolen && time_after_eq(jiffies, g->next_wait)) {
-		g->stock.stolen = 0;
+	if (waits != g->last_waits && time_after_eq(jiffies, g->next_wait) &&
+	    ml_stock_missed(&g->stock, stock_mark)) {
 		g->wait_ms = ml_backoff_ms(g->wait_ms, ML_WAITS_FIRST_MS, ML_WAITS_MAX_MS);
 		g->next_wait = jiffies + msecs_to_jiffies(g->wait_ms);
 	} else if (time_after(jiffies, g->next_wait + msecs_to_jiffies(ML_WAITS_MAX_MS))) {
@@ -255,8 +255,7 @@ static void ml_grow_measure(struct ml_device *ml, u64 stock_mark)
 		rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
 			       elapsed_us);
 		g->kernel_rate = ml_rate(g->kernel_rate, g->last_kernel, kernel, 0, elapsed_us);
-		ml_stock_look(&g->stock, large, ml_file_bytes(), g->added_since_look, elapsed_us,
-			      stock_mark);
+		ml_stock_look(&g->stock, large, ml_file_bytes(), g->added_since_look, elapsed_us);
 	} else {
 		/* What is kept from use while a block is emptied is used by nobody. */
 		g->kernel_rate /= 2;
@@ -264,7 +263,7 @@ static void ml_grow_measure(struct ml_device *ml, u64 stock_mark)
 	}
 	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, ml_free_bytes(),
 					  elapsed_us, ml->blocks.mb_bytes);
-	ml_grow_mind_waits(g);
+	ml_grow_mind_waits(g, stock_mark);
 	WRITE_ONCE(g->rate, rate);
 	g->last_attempts = attempts;
 	g->last_available = available;
@@ -357,7 +356,7 @@ static u32 ml_grow_next(struct ml_device *ml)
 {
 	struct ml_grow *g = &ml->grow;
 	struct ml_marks marks = ml_marks_now(ml);
-	u64 mark = ml_stock_mark(&marks), stock = g->stock.large + g->stock.stolen;
+	u64 mark = ml_stock_mark(&marks), stock = ml_stock_have(&g->stock);
 	/* Half of what may go before a mark is reached: wake up by then. */
 	struct ml_levels level = {
 		.free = ml_halfway(ml_free_bytes(), ml_over(g->last_available, marks.low)),
@@ -531,7 +530,9 @@ void ml_grow_start(struct ml_device *ml)
 	g->last_available = ml_available(ml);
 	g->last_kernel = ml_kernel_available_bytes();
 	g->last_again = ml_read_again_bytes();
-	g->stock = (struct ml_stock){ .large = ml_large_free_bytes(), .cache = ml_file_bytes() };
+	g->stock = (struct ml_stock){ .large = ml_large_free_bytes() };
+	g->stock.cache = ml_file_bytes();
+	g->stock.least = g->stock.cache;
 	g->last_look_ns = ktime_get_ns();
 	g->added_since_look = 0;
 	WRITE_ONCE(g->stopped, false);

@@ -61,29 +61,37 @@ u64 ml_stock_mark(const struct ml_marks *marks)
 			ML_STOCK_MAX_BYTES);
 }
 
-void ml_stock_look(struct ml_stock *stock, u64 large, u64 cache, u64 added, u64 elapsed_us,
-		   u64 mark)
+u64 ml_stock_have(const struct ml_stock *stock)
 {
-	u64 had = stock->large + added;
-	u64 used = had > large ? had - large : 0;
-	u64 came = large > had ? large - had : 0;
-	u64 read = cache > stock->cache ? cache - stock->cache : 0;
-	u64 left = stock->cache > cache ? stock->cache - cache : 0;
-	u64 eaten = ml_least(used, read);
+	return stock->large + (stock->cache - stock->least);
+}
 
-	stock->stolen -= ml_least(stock->stolen, ml_most(came, left));
-	/* More than the mark is not missed, and so would never be paid back. */
-	stock->stolen = ml_least(stock->stolen + eaten, mark);
-	stock->rate = ml_most(stock->rate / 2,
-			      ml_need_div((used - eaten) * ML_NEED_US_PER_S,
-					  ml_most(elapsed_us, ML_RATE_LEAST_US)));
+void ml_stock_look(struct ml_stock *stock, u64 large, u64 cache, u64 added, u64 elapsed_us)
+{
+	u64 had = ml_stock_have(stock) + added, have;
+
 	stock->large = large;
 	stock->cache = cache;
+	stock->least = ml_least(stock->least, cache);
+	have = ml_stock_have(stock);
+	stock->rate /= 2;
+	if (had > have)
+		stock->rate = ml_most(stock->rate,
+				      ml_need_div((had - have) * ML_NEED_US_PER_S,
+						  ml_most(elapsed_us, ML_RATE_LEAST_US)));
+}
+
+bool ml_stock_missed(struct ml_stock *stock, u64 mark)
+{
+	if (stock->large >= mark / 4 || stock->cache == stock->least)
+		return false;
+	stock->least = stock->cache;
+	return true;
 }
 
 u32 ml_stock_want(const struct ml_stock *stock, u64 mark, u64 mb_bytes, u32 most)
 {
-	u64 have = stock->large + stock->stolen;
+	u64 have = ml_stock_have(stock);
 	u64 wanted = mark + ml_need_div(stock->rate * ML_STOCK_AHEAD_MS, 1000);
 
 	if (have >= wanted || !most)

@@ -33,25 +33,30 @@ struct ml_marks ml_marks_on(struct ml_marks marks, u64 total_bytes, u32 cpus, u6
  * The stock: free memory in pages of 2 MiB and more. A guest whose free memory is
  * strewn in small pieces has plenty available and none of these, and who asks for
  * one waits for the kernel to make one. So it is kept at a mark, with what `rate`
- * will use meanwhile. Page cache eats it too, and is no need: what it took is
- * `stolen`, and counts as if it were there, until somebody had to wait.
+ * will use meanwhile. Page cache eats it too, and is no need: what the cache has
+ * more than at its least counts as if it were there, until somebody had to wait.
  */
 struct ml_stock {
 	u64 large;		/* bytes, at the last look */
 	u64 cache;		/* bytes of page cache, at the last look */
-	u64 stolen;		/* bytes */
+	u64 least;		/* bytes of page cache: the least since somebody waited */
 	u64 rate;		/* bytes per second, at which it is used */
 };
+
+/* What counts as there, bytes. */
+u64 ml_stock_have(const struct ml_stock *stock);
 
 /* The mark of the stock, bytes. */
 u64 ml_stock_mark(const struct ml_marks *marks);
 
+/* Look: this is there now, with `added` since the last look, elapsed_us ago. */
+void ml_stock_look(struct ml_stock *stock, u64 large, u64 cache, u64 added, u64 elapsed_us);
+
 /*
- * Look: `large` bytes are there now, with `added` since the last look, elapsed_us
- * ago. The stock's use that the growth of the page cache explains is stolen.
+ * Somebody waited for memory in one piece: what the page cache took is missed, if
+ * it took the stock. Returns whether that makes a difference.
  */
-void ml_stock_look(struct ml_stock *stock, u64 large, u64 cache, u64 added, u64 elapsed_us,
-		   u64 mark);
+bool ml_stock_missed(struct ml_stock *stock, u64 mark);
 
 /* How many memory blocks more it takes; 0 while the mark is kept. */
 u32 ml_stock_want(const struct ml_stock *stock, u64 mark, u64 mb_bytes, u32 most);

@@ -284,7 +284,7 @@ static void test_marks_grow_with_the_cpus(void **state)
 /* A look at `large` free bytes in large pages and `cache` bytes of page cache, 100 ms later. */
 static void look(struct ml_stock *stock, u64 large, u64 cache, u64 added)
 {
-	ml_stock_look(stock, large, cache, added, 100000, 64 * MIB);
+	ml_stock_look(stock, large, cache, added, 100000);
 }
 
 static void test_stock_is_kept(void **state)
@@ -331,21 +331,28 @@ static void test_stock_that_the_page_cache_took(void **state)
 		look(&s, 128 * MIB > cache ? 128 * MIB - cache : 0, cache, 0);
 		assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 0);
 	}
-	assert_int_equal(s.stolen, 64 * MIB);
 	/* Somebody waits for a large page: what was taken is missed. */
-	s.stolen = 0;
+	assert_true(ml_stock_missed(&s, 64 * MIB));
 	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 1);
+	/* The scan takes that as well, and again it is not missed. */
+	look(&s, 128 * MIB, cache, 128 * MIB);
+	look(&s, 0, cache + 128 * MIB, 0);
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 0);
 
-	/* Page cache that goes leaves no debt behind. */
-	s = (struct ml_stock){ .large = 10 * MIB, .cache = 100 * MIB, .stolen = 60 * MIB };
-	look(&s, 10 * MIB, 70 * MIB, 0);
-	assert_int_equal(s.stolen, 30 * MIB);
-	look(&s, 50 * MIB, 70 * MIB, 0);
-	assert_int_equal(s.stolen, 0);
+	/* Who waits while there are large pages waits for something else. */
+	s = (struct ml_stock){ .large = 16 * MIB, .cache = GIB };
+	assert_false(ml_stock_missed(&s, 64 * MIB));
+	s = (struct ml_stock){ .large = 0, .cache = GIB, .least = GIB };
+	assert_false(ml_stock_missed(&s, 64 * MIB));
+
+	/* Page cache that goes and leaves small pieces behind. */
+	s = (struct ml_stock){ .large = 10 * MIB, .cache = 100 * MIB };
+	look(&s, 10 * MIB, 20 * MIB, 0);
+	s.rate = 0;
+	assert_int_equal(ml_stock_want(&s, 64 * MIB, 128 * MIB, 16), 1);
 	/* What programs take beside a scan counts. */
 	s = (struct ml_stock){ .large = 100 * MIB };
 	look(&s, 0, 30 * MIB, 0);
-	assert_int_equal(s.stolen, 30 * MIB);
 	assert_int_equal(s.rate, 700 * MIB);
 }
 

@@ -125,6 +125,15 @@ soak:
 demo:
 	$(Q)scripts/demo
 
+# What the daemon alone costs; not under sanitizers, for it measures.
+$(BUILD)/bench/daemon_path: $(call objs,obj,tests/bench/daemon_path.c $(LIB_SRCS)) $(call embeds,obj)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS) -lcmocka
+
+.PHONY: bench-daemon
+bench-daemon: $(BUILD)/bench/daemon_path
+	$(Q)$<
+
 # bench-elasticity, ...: see docs/benchmarks.md.
 bench-%:
 	$(Q)scripts/bench $*

@@ -47,7 +47,9 @@
 #define RIG_BOOT 16		/* slots of boot memory: 4 below the hole, 12 from 4 GiB on */
 #define RIG_LOW 4
 #define RIG_HIGH_SLOT (4 * GIB / BLOCK)
+#ifndef RIG_WINDOW
 #define RIG_WINDOW 32		/* slots of the window */
+#endif
 #define RIG_WINDOW_GPA (64 * GIB)
 #define RIG_NUM 64		/* descriptors of a queue */
 

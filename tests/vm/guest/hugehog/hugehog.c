@@ -4,17 +4,19 @@
  * tests/bench/hugepages.py. A module of a test VM, used through debugfs; it does
  * nothing else, and frees what it holds when it is unloaded.
  *
- *   /sys/kernel/debug/hugehog/take		write N: take pages until one fails
- *						or there are N more; returns then
+ *   /sys/kernel/debug/hugehog/take		write N: take N pages; returns when it has
+ *						them, or could not get one 64 times
+ *						in a row
  *   /sys/kernel/debug/hugehog/nanoseconds	a line for each attempt, in order,
  *						with " failed" after one that failed
  *   /sys/kernel/debug/hugehog/free		write anything: free and forget all
  *
- * The flags are those with which Linux serves a fault in memory that madvise()d
- * huge pages: what movable memory may serve, with direct reclaim and compaction.
- * GFP_KERNEL would not do: it never gets memory of ZONE_MOVABLE, which is what
- * a guest borrows. A kernel with init_on_alloc=1, as Debian's, fills each page
- * with zeros, which is part of the time.
+ * The flags are those with which Linux fills its pool of huge pages
+ * (/proc/sys/vm/nr_hugepages): what movable memory may serve, with reclaim and
+ * compaction, tried again for as long as there is progress. GFP_KERNEL would not
+ * do: it never gets memory of ZONE_MOVABLE, which is what a guest borrows. A
+ * kernel with init_on_alloc=1, as Debian's, fills each page with zeros, which is
+ * part of the time.
  */
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
@@ -30,6 +32,10 @@
 
 #define HUGE_ORDER (21 - PAGE_SHIFT)
 #define ATTEMPTS_MAX (1U << 20)
+/* As often as Linux puts compaction off, after it failed, before it tries again. */
+#define PATIENCE 64
+#define FAILURES_MAX 4096
+#define HUGE_GFP (GFP_HIGHUSER_MOVABLE | __GFP_COMP | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 
 struct attempt {
 	u64 ns;
@@ -74,38 +80,52 @@ static int make_room(unsigned int more)
 	return 0;
 }
 
-static int take(unsigned int most)
+static bool take_one(struct attempt *a)
 {
-	int err = make_room(most);
+	ktime_t began = ktime_get();
 
-	while (!err && most--) {
-		struct attempt *a = &attempts[attempt_count];
-		ktime_t began = ktime_get();
+	a->page = alloc_pages(HUGE_GFP, HUGE_ORDER);
+	a->ns = ktime_to_ns(ktime_sub(ktime_get(), began));
+	return a->page;
+}
 
-		a->page = alloc_pages(GFP_TRANSHUGE, HUGE_ORDER);
-		a->ns = ktime_to_ns(ktime_sub(ktime_get(), began));
-		attempt_count++;
-		if (!a->page)
-			break;
+static int take(unsigned int wanted)
+{
+	unsigned int failures = 0, failures_in_a_row = 0;
+	int err;
+
+	if (wanted > ATTEMPTS_MAX)
+		return -E2BIG;
+	err = make_room(wanted + FAILURES_MAX);
+	if (err)
+		return err;
+	while (wanted && failures < FAILURES_MAX && failures_in_a_row < PATIENCE) {
+		if (take_one(&attempts[attempt_count++])) {
+			failures_in_a_row = 0;
+			wanted--;
+		} else {
+			failures_in_a_row++;
+			failures++;
+		}
 		if (fatal_signal_pending(current))
-			err = -EINTR;
+			return -EINTR;
 		cond_resched();
 	}
-	return err;
+	return 0;
 }
 
 static ssize_t take_write(struct file *file, const char __user *text, size_t len, loff_t *pos)
 {
-	unsigned int most;
+	unsigned int wanted;
 	int err;
 
-	err = kstrtouint_from_user(text, len, 0, &most);
+	err = kstrtouint_from_user(text, len, 0, &wanted);
 	if (err)
 		return err;
 	err = mutex_lock_interruptible(&lock);
 	if (err)
 		return err;
-	err = take(most);
+	err = take(wanted);
 	mutex_unlock(&lock);
 	return err ? err : len;
 }

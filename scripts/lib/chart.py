@@ -35,11 +35,12 @@ def mark_lines(marks, x):
     return out
 
 
-def svg(title, series, marks):
+def svg(title, series, marks, legend=280):
     """An SVG document.
 
     series: list of (name, what it means, colour, filled, [(seconds, MiB)]); marks:
-    list of (seconds, text) in the order of time, drawn as vertical lines.
+    list of (seconds, text) in the order of time, drawn as vertical lines; legend: pixels for
+    an entry of it.
     """
     t_max = max((p[0] for s in series for p in s[4]), default=1) or 1
     y_max = max((p[1] for s in series for p in s[4]), default=1) * 1.05 or 1
@@ -80,7 +81,7 @@ def svg(title, series, marks):
                        'stroke-width="2"/>')
     out += mark_lines(marks, x)
     for i, (name, meaning, colour, _, _) in enumerate(series):
-        left = LEFT + 280 * i
+        left = LEFT + legend * i
         out.append(f'<rect x="{left}" y="32" width="12" height="12" fill="{colour}"/>'
                    f'<text x="{left + 18}" y="42"><tspan font-weight="bold">{escape(name)}</tspan>'
                    f': {escape(meaning)}</text>')

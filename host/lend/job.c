@@ -24,18 +24,24 @@
 
 uint32_t lend_slice_blocks = LEND_SLICE_BLOCKS;
 
-static void job_add(struct lend_vm *vm)
+/* To the end of the line. */
+static void job_append(struct lend_vm *vm)
 {
 	struct lend_vm **at = &vm->lender->jobs;
 
-	vm->job_at = 0;
-	if (vm->job)
-		return;
-	vm->job = true;
-	vm->job_next = NULL;
 	while (*at)
 		at = &(*at)->job_next;
 	*at = vm;
+	vm->job_next = NULL;
+	vm->job = true;
+}
+
+/* Begin a job from its start, perhaps in place of another of this VM. */
+static void job_add(struct lend_vm *vm)
+{
+	vm->job_at = 0;
+	if (!vm->job)
+		job_append(vm);
 }
 
 static void job_remove(struct lend_vm *vm)
@@ -225,14 +231,8 @@ void lender_work(struct lender *l)
 	struct lend_vm *vm = l->jobs;
 
 	if (vm) {
-		/* To the end of the line, whatever becomes of it. */
-		if (vm->job_next) {
-			uint64_t at = vm->job_at;
-
-			job_remove(vm);
-			job_add(vm);
-			vm->job_at = at;
-		}
+		job_remove(vm);
+		job_append(vm);
 		job_slice(vm);
 	}
 	wait_serve(l);

@@ -60,6 +60,10 @@ struct record {
 	uint32_t slots[];		/* boot memory, then the window */
 };
 
+/* Where version 1 had nothing but padding, which was 0. */
+_Static_assert(offsetof(struct record, resetting) + 4 == offsetof(struct record, intent),
+	       "records of version 1 are laid out alike");
+
 /*
  * Make the record of a new VM: nothing resident, boot memory committed, the meter
  * running from now.

@@ -222,6 +222,30 @@ static void damaged_records_are_refused(void **state)
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
 }
 
+/* An update of the daemon under running VMs; but what a later one wrote is left alone. */
+static void records_of_version_1_are_taken_over(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
+	char record[64];
+
+	assert_int_equal(lend_touch(vm, BOOT, 1), 0);
+	snprintf(record, sizeof(record), "%s.vm", status(vm).uuid);
+	lender_close(f->l);
+	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x01");
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	vm = lend_vm_find(f->l, "a");
+	assert_non_null(vm);
+	assert_true(lend_resident(vm, BOOT, 1));
+	assert_false(lend_resetting(vm));
+	assert_int_equal(vm->rec->version, 2);
+	lender_close(f->l);
+	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x03");
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EUCLEAN);
+	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x02");
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+}
+
 static void pool_size_between_daemons(void **state)
 {
 	struct fixture *f = *state;
@@ -425,6 +449,7 @@ int main(void)
 		T(qemu_that_ended_meanwhile),
 		T(a_reboot_of_the_machine),
 		T(damaged_records_are_refused),
+		T(records_of_version_1_are_taken_over),
 		T(pool_size_between_daemons),
 		T(qemu_fills_its_files),
 		T(foreign_memory_is_told_of_once_a_second),

@@ -9,6 +9,7 @@
  * there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
  * to 5 s), and begins anew; a round that ended because programs take memory fast
  * is followed by another after 200 ms. A new target ends the attempt and the pause.
+ * Programs come first: where they leave no vCPU idle, the thread gets a few percent.
  */
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -24,6 +25,7 @@
 #define ML_PAUSE_BUSY_MS	200	/* until programs may take less */
 #define ML_PAUSE_URGENT_MAX_MS	5000
 #define ML_ALARM_SIGNAL		SIGUSR1
+#define ML_SHRINK_NICE		12	/* of busy vCPUs 6 %, of idle ones all it takes */
 #define ML_RANK_NEVER		(~0ULL)
 
 static const char * const ml_target_state_names[] = {
@@ -40,8 +42,11 @@ const char *ml_target_state_text(u32 state)
 
 void ml_shrink_interrupt(struct ml_device *ml)
 {
-	if (ml->shrink.task)
-		send_sig(ML_ALARM_SIGNAL, ml->shrink.task, 1);
+	if (!ml->shrink.task)
+		return;
+	/* Who wants it to let go shall not wait until busy programs let it do so. */
+	set_user_nice(ml->shrink.task, 0);
+	send_sig(ML_ALARM_SIGNAL, ml->shrink.task, 1);
 }
 
 static void ml_shrink_alarm(struct work_struct *work)
@@ -189,6 +194,7 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 	state = READ_ONCE(b->block[i].state);
 	if (state == ML_ADDED || state == ML_ONLINE) {
 		flush_signals(current);
+		set_user_nice(current, ML_SHRINK_NICE);
 		mod_delayed_work(ml->wq, &s->alarm, msecs_to_jiffies(left_ms));
 		WRITE_ONCE(s->attempts, s->attempts + 1);
 		WRITE_ONCE(s->attempt, true);

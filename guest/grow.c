@@ -241,11 +241,12 @@ static void ml_grow_mind_waits(struct ml_grow *g, u64 stock_mark)
 }
 
 /* Measure how fast programs take memory, since the last look, and of which kind. */
-static void ml_grow_measure(struct ml_device *ml, u64 stock_mark)
+static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 {
 	struct ml_grow *g = &ml->grow;
-	u64 now_ns = ktime_get_ns(), available = ml_available(ml);
-	u64 kernel = ml_kernel_available_bytes(), again = ml_read_again_bytes();
+	u64 now_ns = ktime_get_ns(), kernel = ml_kernel_available_bytes();
+	u64 available = ml_for_programs(marks, ml_available(ml), kernel);
+	u64 again = ml_read_again_bytes();
 	u64 large = ml_large_free_bytes() + atomic64_read(&ml->report.isolated_bytes);
 	u64 elapsed_us = div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC);
 	u32 attempts = READ_ONCE(ml->shrink.attempts) + READ_ONCE(ml->split.attempts);
@@ -263,7 +264,7 @@ static void ml_grow_measure(struct ml_device *ml, u64 stock_mark)
 	}
 	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, ml_free_bytes(),
 					  elapsed_us, ml->blocks.mb_bytes);
-	ml_grow_mind_waits(g, stock_mark);
+	ml_grow_mind_waits(g, ml_stock_mark(marks));
 	WRITE_ONCE(g->rate, rate);
 	g->last_attempts = attempts;
 	g->last_available = available;
@@ -318,7 +319,7 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 	/* On the way down devices go, and memory cannot be onlined any more. */
 	if (system_state > SYSTEM_RUNNING)
 		return 0;
-	ml_grow_measure(ml, ml_stock_mark(&marks));
+	ml_grow_measure(ml, &marks);
 	room = pause ? 0 : ml_grow_room(ml, urgent);
 	if (ml_kernel_short(&marks, g->last_kernel, g->kernel_rate, ml_movable_free_bytes(),
 			    urgent)) {
@@ -523,12 +524,13 @@ void ml_grow_exit(struct ml_device *ml)
 
 void ml_grow_start(struct ml_device *ml)
 {
+	struct ml_marks marks = ml_marks_now(ml);
 	struct ml_grow *g = &ml->grow;
 
 	if (!ml->blocks.count)
 		return;
-	g->last_available = ml_available(ml);
 	g->last_kernel = ml_kernel_available_bytes();
+	g->last_available = ml_for_programs(&marks, ml_available(ml), g->last_kernel);
 	g->last_again = ml_read_again_bytes();
 	g->stock = (struct ml_stock){ .large = ml_large_free_bytes() };
 	g->stock.cache = ml_file_bytes();

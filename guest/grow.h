@@ -36,7 +36,7 @@ struct ml_grow {
 	bool stopped;			/* device gone, broken or asleep */
 
 	/* the worker's own view */
-	u64 last_available;		/* bytes */
+	u64 last_available;		/* bytes, to programs */
 	u64 last_look_ns;
 	u64 added_since_look;		/* bytes */
 	u64 rate;			/* bytes per second */

@@ -24,6 +24,7 @@ static u64 ml_need_div(u64 a, u64 b) { return a / b; }
 #define ML_CACHE_BORNE_BYTES_S	(4 * ML_NEED_MIB)
 #define ML_CACHE_CREDIT_BLOCKS	4
 #define ML_KERNEL_AHEAD_MS	200
+#define ML_KERNEL_KEEP_MARKS	4
 #define ML_MOVABLE_PLENTY_BYTES	(32 * ML_NEED_MIB)
 #define ML_MOVE_MARGIN_BYTES	(16 * ML_NEED_MIB)
 
@@ -53,6 +54,13 @@ struct ml_marks ml_marks_on(struct ml_marks marks, u64 total_bytes, u32 cpus, u6
 		marks.high = least + ml_least(least / 2, 4 * mb_bytes);
 	}
 	return marks;
+}
+
+u64 ml_for_programs(const struct ml_marks *marks, u64 available, u64 kernel_available)
+{
+	u64 keep = ml_least(kernel_available, ML_KERNEL_KEEP_MARKS * marks->kernel);
+
+	return available > keep ? available - keep : 0;
 }
 
 u64 ml_stock_mark(const struct ml_marks *marks)

@@ -30,6 +30,13 @@ const char *ml_for_text(enum ml_reason_grow what);
 struct ml_marks ml_marks_on(struct ml_marks marks, u64 total_bytes, u32 cpus, u64 mb_bytes);
 
 /*
+ * Of available memory, what programs may have: some of what the kernel can use is
+ * left to it, so that movable memory is borrowed before programs fill boot memory,
+ * out of which nothing moves them.
+ */
+u64 ml_for_programs(const struct ml_marks *marks, u64 available, u64 kernel_available);
+
+/*
  * The stock: free memory in pages of 2 MiB and more. A guest whose free memory is
  * strewn in small pieces has plenty available and none of these, and who asks for
  * one waits for the kernel to make one. So it is kept at a mark, with what `rate`

@@ -281,6 +281,26 @@ static void test_marks_grow_with_the_cpus(void **state)
 	assert_true(m.high > m.low);
 }
 
+static void test_the_kernel_keeps_its_share(void **state)
+{
+	struct ml_marks m = ml_marks_of(256 * MIB, 0, 128 * MIB);
+	struct ml_need n;
+	(void)state;
+
+	/* A VM that has just booted borrows before programs fill what the kernel needs. */
+	n = need_of(ml_for_programs(&m, 150 * MIB, 150 * MIB), 0, 24, false);
+	assert_int_equal(n.available, 86 * MIB);
+	assert_int_equal(ml_grow_want(&n, &m), 1);
+	n.available += 128 * MIB;
+	assert_int_equal(ml_grow_want(&n, &m), 0);
+	/* one with much boot memory does not */
+	m = ml_marks_of(4 * GIB, 0, 128 * MIB);
+	n = need_of(ml_for_programs(&m, 3 * GIB, 3 * GIB), 0, 24, false);
+	assert_int_equal(ml_grow_want(&n, &m), 0);
+	assert_int_equal(ml_for_programs(&m, MIB, 2 * MIB), 0);
+	assert_int_equal(ml_for_programs(&m, GIB, 0), GIB);
+}
+
 /* A look at `large` free bytes in large pages and `cache` bytes of page cache, 100 ms later. */
 static void look(struct ml_stock *stock, u64 large, u64 cache, u64 added)
 {
@@ -459,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_shrink),
 		cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_marks_grow_with_the_cpus),
+		cmocka_unit_test(test_the_kernel_keeps_its_share),
 		cmocka_unit_test(test_stock_is_kept),
 		cmocka_unit_test(test_stock_comes_to_rest),
 		cmocka_unit_test(test_stock_that_the_page_cache_took),

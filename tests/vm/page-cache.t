@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from lib.host import host
+from lib.paths import KERNELS
 from lib.tap import main, until
 
 DISK_MIB = 64
@@ -76,4 +77,4 @@ def cache(tap, kernel):
         vm.stop()
 
 
-main((cache, "6.1"), (cache, "6.12"))
+main(*((cache, kernel) for kernel in KERNELS))

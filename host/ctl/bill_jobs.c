@@ -14,6 +14,7 @@
 
 #include "../base/cleanup.h"
 #include "../base/log.h"
+#include "../base/priority.h"
 #include "server.h"
 
 #define JOB_STACK_BYTES (512 << 10)
@@ -55,6 +56,7 @@ static void *job_main(void *arg)
 	bill_auto struct bill *bill = NULL;
 	json_t *json;
 
+	ml_priority_ordinary();
 	job->error = bill_query(config->ledger_path, config->plans, &job->filter, &bill, job->why,
 				sizeof(job->why));
 	if (!job->error) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../base/cleanup.h"
+#include "../base/priority.h"
 #include "../ctl/ctl.h"
 #include "../ctl/version.h"
 #include "config.h"
@@ -261,6 +262,7 @@ static int run(struct daemon *d)
 	/* Whatever is made from here on, the ledger above all, is nobody else's. */
 	umask(0077);
 	raise_descriptors();
+	ml_priority_event_loop();
 	ret = sandbox_drop(&d->config);
 	if (!ret)
 		ret = set_up_event(d);

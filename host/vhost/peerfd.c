@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "../base/log.h"
+#include "../base/priority.h"
 
 #define UFFD_LINK "anon_inode:[userfaultfd]"
 #define PATIENCE_MS 2
@@ -40,6 +41,7 @@ static void *closer_main(void *arg)
 	int fd;
 
 	(void)arg;
+	ml_priority_ordinary();
 	while (read(closer_pipe[0], &fd, sizeof(fd)) == (ssize_t)sizeof(fd))
 		close(fd);
 	return NULL;

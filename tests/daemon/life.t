@@ -40,6 +40,25 @@ def options(tap):
         tap.check(code == 2 and words in said, f"{' '.join(arguments)}: {words}", code, said)
 
 
+def priorities(tap):
+    """vCPUs wait for the event loop's thread; it goes before others, unless told otherwise."""
+
+    def nice(pid, thread):
+        with open(f"/proc/{pid}/task/{thread}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[16])
+
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    for told, expected in ((0, mine or -10), (5, min(mine + 5, 19))):
+        words = ["nice", "-n", str(told)] if told else []
+        daemon = Daemon(start=False)
+        daemon.start(prefix=words)
+        pid = daemon.process.pid
+        tap.equal(nice(pid, pid), expected, f"started at {told} the event loop runs at {expected}")
+        with daemon.qmp() as qmp:
+            qmp("query-bill")
+        daemon.stop()
+
+
 def cannot_start(tap):
     daemon = Daemon(start=False)
 
@@ -228,4 +247,4 @@ def other_user(tap):
         qmp("vm-delete", name="vm")
 
 
-run(options, cannot_start, own_pool, places, two, restart, other_size, given_pool, mount_only, sandbox, other_user)
+run(options, priorities, cannot_start, own_pool, places, two, restart, other_size, given_pool, mount_only, sandbox, other_user)

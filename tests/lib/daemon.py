@@ -48,9 +48,9 @@ class Daemon:
         if start:
             self.start()
 
-    def start(self, wait=True):
+    def start(self, wait=True, prefix=()):
         with open(self.log_path, "a") as log:
-            self.process = subprocess.Popen([BINARY, *self.arguments], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*prefix, BINARY, *self.arguments], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=ENVIRONMENT)
         if wait and not until(self.answers):
             raise AssertionError("memleased does not answer:\n" + self.log())

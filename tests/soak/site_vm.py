@@ -8,12 +8,13 @@ import time
 
 from schedule import File, Guest, Load
 
-from lib.console import MIGRATION_FAILED
+from lib.console import MIGRATION_FAILED, PINNED_MEANWHILE, trouble
 
 LOAD_LIMIT_S = 180	# a program that takes longer is stuck
 SHELL_LIMIT_S = 60	# a shell in a VM whose touches wait answers late
 DISK_MIB = 768
 BOOT_MIB = 256
+EXPECTED = (*MIGRATION_FAILED, *PINNED_MEANWHILE)	# harmless, and counted
 WHERE = {"disk": "/disk", "shm": "/shm"}
 # Of the driver's sysfs: what only ever grows, and what must always be so.
 COUNTERS = ("borrows", "borrowed_bytes", "reported_blocks", "report_requests", "refusals", "oom_rescues",
@@ -34,7 +35,7 @@ class Site:
             file.truncate(DISK_MIB << 20)
         self.vm = host.vm_start(
             name, kernel=kernel, boot=f"{BOOT_MIB}M", limit=f"{limit_mib}M", guarantee=f"{BOOT_MIB}M",
-            tenant=tenant, expected=MIGRATION_FAILED, append=" memory_hotplug.memmap_on_memory=1" if inside else "",
+            tenant=tenant, expected=EXPECTED, append=" memory_hotplug.memmap_on_memory=1" if inside else "",
             qemu=("-drive", f"file={self.disk},if=virtio,format=raw,cache=unsafe"))
         self.view = Guest(name, limit_mib, limit_mib, BOOT_MIB)
         self.ends = {}		# name of a load: (when it is stuck, what to do once it has ended well)
@@ -173,6 +174,11 @@ class Site:
             self.said["last_error"] = facts["last_error"]
             self.log(f"{self.name}: last_error became {facts['last_error']}: " +
                      self.sh("dmesg | grep memlease | tail -n 5", check=False))
+
+    def trouble(self):
+        """Lines of the kernel's log that tell of trouble, and how many more are harmless."""
+        bad = trouble(self.vm.console, EXPECTED)
+        return bad, len(trouble(self.vm.console)) - len(bad)
 
     def audit(self, until):
         """Guest, daemon and file system agree, as soon as nothing moves for a moment."""

@@ -23,7 +23,6 @@ from schedule import Schedule, View
 from site_vm import Site, Wrong
 
 from lib import paths
-from lib.console import trouble
 from lib.host import host
 from lib.tap import main, until
 from lib.vm import wait_ended
@@ -118,7 +117,7 @@ class Soak:
             parts.append(f"{site.name}: {site.done} programs, {status['resident-blocks'] * 2} MiB of "
                          f"{status['committed-blocks'] * 2}, {status['touches']} touches, "
                          f"{status['waited-touches']} waited, longest {status['longest-wait-ns'] / 1e9:.1f} s")
-            bad = trouble(site.vm.console, site.vm.expected)
+            bad, _ = site.trouble()
             if bad:
                 raise Wrong(f"{site.name}: the guest's kernel says:\n" + "\n".join(bad[:20]))
         pid = self.host.pid()
@@ -237,6 +236,7 @@ class Soak:
         tap.check(until(self.host.pool_whole, 5), "the pool is whole at the end", self.host.pool())
         for site in self.sites:
             self.host.check_bill(tap, site.vm, least=500)
+            tap.say(f"{site.name}: {site.trouble()[1]} lines of attempts that the kernel could not carry out")
         lives = [f"{(v[-1][1] - v[0][1]) / 1024:+.1f}" for v in self.rss.values()]
         tap.say(f"{len(lives)} daemons; VmRSS from first to last look, MiB: {' '.join(lives)}")
         tap.check(self.grown_mib() <= RSS_GROWTH_MIB,

@@ -12,6 +12,9 @@ TROUBLE = re.compile(
 # For Vm's expected: what the kernel says when a program took the memory that pages of a
 # memory block were to move to. The driver tries again; nothing is lost.
 MIGRATION_FAILED = (r"memlease_shrink: page allocation failure: order:0,", "page dumped because: migration failure")
+# The same of a block that held kernel memory, when the kernel took a page of it again
+# between the driver's look and its attempt.
+PINNED_MEANWHILE = ("page dumped because: unmovable page",)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -13,6 +13,7 @@
  * that began after the last look. An out-of-memory event moves it to now and waits up to
  * ML_OOM_WAIT_MS for the round that it caused. After a refusal the worker asks
  * again after 200 ms, doubling up to 5 s; an out-of-memory event asks at once.
+ * It waits ML_OOM_ATTEMPT_MS longer while a memory block is being emptied.
  */
 #include <linux/gfp.h>
 #include <linux/kernel.h>
@@ -28,6 +29,7 @@
 #define ML_PAUSE_FIRST_MS	200
 #define ML_PAUSE_MAX_MS		5000
 #define ML_OOM_WAIT_MS		5000
+#define ML_OOM_ATTEMPT_MS	10000	/* longer, while a memory block is being emptied */
 #define ML_IDLE_LOOK_MS		100U	/* while nothing can be borrowed */
 #define ML_SLOW_BYTES_S		(1ULL << 20)
 #define ML_GUARD_MS		20U	/* while a memory block is being emptied */
@@ -428,6 +430,13 @@ static unsigned long ml_grow_scan_objects(struct shrinker *shrinker, struct shri
 	return SHRINK_STOP;
 }
 
+/* Has the worker found something, or seen that there is nothing? */
+static bool ml_grow_answered(struct ml_grow *g, u64 before, int answered)
+{
+	return atomic64_read(&g->added_bytes) != before ||
+	       atomic_read(&g->answered) != answered || READ_ONCE(g->stopped);
+}
+
 /*
  * The kernel is about to kill a process. It holds its own lock of this path, so
  * all that the worker does must work without it. The wait is bounded: a host
@@ -438,21 +447,30 @@ static int ml_grow_oom(struct notifier_block *nb, unsigned long action, void *ar
 	struct ml_grow *g = container_of(nb, struct ml_grow, oom);
 	struct ml_device *ml = container_of(g, struct ml_device, grow);
 	unsigned long *freed = arg;
-	u64 before = atomic64_read(&g->added_bytes), added;
+	u64 before = atomic64_read(&g->added_bytes), free = ml_free_bytes(), added;
 	int answered = atomic_read(&g->answered), asked = atomic_read(&ml->split.asked);
 	u64 moved = atomic64_read(&ml->split.to_kernel);
+	bool attempt = ml_grow_attempt(ml);
 
 	if (READ_ONCE(g->stopped))
 		return NOTIFY_OK;
 	atomic_inc(&g->urgent);
 	/* A memory block that is being emptied holds the lock that adding needs. */
 	ml_shrink_interrupt(ml);
+	ml_split_interrupt(ml);
 	ml_grow_kick(ml);
-	wait_event_timeout(g->wait,
-			   atomic64_read(&g->added_bytes) != before ||
-			   atomic_read(&g->answered) != answered || READ_ONCE(g->stopped),
+	wait_event_timeout(g->wait, ml_grow_answered(g, before, answered),
 			   msecs_to_jiffies(ML_OOM_WAIT_MS));
+	/*
+	 * The kernel heeds the interruption only between batches of pages, and while
+	 * memory is short a batch takes long. What is kept from use comes back then.
+	 */
+	if (ml_grow_attempt(ml))
+		wait_event_timeout(g->wait, ml_grow_answered(g, before, answered),
+				   msecs_to_jiffies(ML_OOM_ATTEMPT_MS));
 	added = atomic64_read(&g->added_bytes) - before;
+	if (!added && attempt && !ml_grow_attempt(ml))
+		added = ml_over(ml_free_bytes(), free);
 	if (!added && asked != atomic_read(&ml->split.asked)) {
 		/* Only kernel memory is short, and a block of ours is on its way there. */
 		wait_event_timeout(g->wait, READ_ONCE(ml->split.answered) - asked > 0 ||

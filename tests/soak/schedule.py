@@ -5,8 +5,9 @@ VM; so nothing here starts, reads or waits for anything.
 
 The rules that keep the soak's demands possible, so that whatever goes wrong is
 memlease's doing:
-- All that is used at once fits the pool; only a squeeze goes past it, by little,
-  and only while what holds the memory is about to free it by itself.
+- All that is used at once fits the pool; only a squeeze goes past it, by little, and
+  only while all that runs elsewhere has what it needs and is about to free it: with
+  every processor of every VM waiting for memory nobody could free any.
 - A VM's use fits its limit with MARGIN_MIB left, also when a limit is set.
 - Each load ends by itself.
 - Targets may be anything, for they are wishes; but none is set during a squeeze:
@@ -27,6 +28,7 @@ FILL_MOST_MIB = 1500	# of a program that fills again and again
 FILES_MOST_MIB = 240	# of one VM, disk and tmpfs together
 LOADS_MOST = 5		# at once in one VM
 HOLD_MOST_MS = 4000
+SQUEEZE_S = 30		# what a squeeze may take
 SLOTS = ("disk0", "disk1", "disk2", "shm0", "shm1")
 DRAWS = 6		# until something is possible
 QUIET_S = 10		# at the end nothing new begins
@@ -36,10 +38,11 @@ RESTARTS_UNTIL = 0.6	# of the time; then the daemon's memory is watched
 WEIGHTS = {
     "hog": 60, "write": 8, "check": 8, "remove": 4, "storm": 8, "drop-cache": 2, "compact": 2,
     "target": 10, "no-target": 5, "limit": 4, "report-now": 6, "kill-daemon": 3, "restart-daemon": 2,
-    "pause-daemon": 2, "squeeze": 10, "audit": 3, "reboot": 1, "rest": 2,
+    "pause-daemon": 2, "squeeze": 1, "audit": 3, "reboot": 1, "rest": 2,
 }
 WHOLE_HOST = ("kill-daemon", "restart-daemon", "pause-daemon", "audit", "rest")
 
+Squeeze = namedtuple("Squeeze", "guest holds")
 Action = namedtuple("Action", "kind guest args")
 
 
@@ -48,7 +51,7 @@ class Load:
     """A program that runs in a guest."""
     name: str
     mib: int		# the most it uses
-    settled: bool = False	# has it all, and frees it soon
+    settled: bool = False	# has had all it takes
     slot: str = None	# the file it works on
     squeeze: bool = False	# more than the pool has left
 
@@ -86,7 +89,9 @@ class View:
     guests: list
 
     def room_mib(self, guest):
-        """How much more a load in this guest may use."""
+        """How much more a load in this guest may use. Nothing during a squeeze."""
+        if any(load.squeeze for g in self.guests for load in g.loads):
+            return 0
         used = sum(max(g.demand_mib(), g.resident_mib) for g in self.guests)
         return int(min(self.pool_mib - HEADROOM_MIB - used,
                        guest.limit_mib - MARGIN_MIB - guest.demand_mib()))
@@ -96,6 +101,7 @@ class Schedule:
     def __init__(self, seed):
         self.seed = seed
         self.turn = 0
+        self.squeeze = None	# a Squeeze that is prepared
 
     def pause_s(self):
         """Until the next action: mostly short, sometimes long enough to settle."""
@@ -107,7 +113,10 @@ class Schedule:
         self.turn += 1
         chance = random.Random(f"{self.seed} {self.turn}")	# no turn depends on how often another drew
         if view.at_s > view.seconds - QUIET_S:
+            self.squeeze = None
             return Action("rest", None, {})
+        if self.squeeze:
+            return self._squeeze_on(chance, view)
         for _ in range(DRAWS):
             kind = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
             guest = chance.choice(view.guests)
@@ -129,38 +138,57 @@ class Schedule:
 
     def _hog(self, drawn, view, guest):
         mib = self._size(drawn, view, guest, HOG_MOST_MIB)
-        return None if mib is None else {"mib": mib, "steps": self._steps(drawn, mib)}
+        if mib is None:
+            return None
+        return {"mib": mib, "steps": self._steps(drawn, mib)}
 
     def _steps(self, drawn, mib):
         """Steps of tests/vm/guest/hog.c that never hold more than mib; "full" marks the peak."""
         hold = f"sleep:{drawn.randrange(HOLD_MOST_MS)}"
-        shape = drawn.randrange(5)
-        if shape == 0:
-            return [f"fill:{mib}", "full", "check", hold, "check", "free"]
-        if shape == 1:
-            return [f"fill:{mib}", "full", "check", "free-half", hold, "check", f"fill:{mib // 3}", "check", "free"]
-        if shape == 2:
-            return [f"zero:{mib}", "full", hold, "check", "free", f"zero:{mib}", "check", "free"]
-        if shape == 3:
-            return [f"fill:{mib // 2}", "check", f"fill:{mib - mib // 2}", "full", "check", "free-half", "free-half",
-                    hold, "check", "free"]
-        return [f"fill:{mib}", "full", "check", "free", f"loop:{max(2, drawn.randrange(FILL_MOST_MIB) // mib)}"]
+        times = max(2, drawn.randrange(FILL_MOST_MIB) // mib)
+        return drawn.choice((
+            [f"fill:{mib}", "full", "check", hold, "check", "free"],
+            [f"fill:{mib // 2}", "check", f"fill:{mib - mib // 2}", "full", "check", "free-half", "free-half",
+              hold, "check", "free"],
+            [f"fill:{mib}", "full", "check", "free-half", hold, "check", f"fill:{mib // 3}", "check", "free"],
+            [f"zero:{mib}", "full", hold, "check", "free", f"zero:{mib}", "check", "free"],
+            [f"fill:{mib}", "full", "check", "free", f"loop:{times}"]))
+
+    # --- a squeeze, in three steps: nothing runs; another VM holds much; more than is left ---
 
     def _squeeze(self, drawn, view, guest):
-        """More than the pool has free, while others' loads are about to free twice that
-        and what the rest may still take. Who carries it out clears all targets first."""
-        if len(guest.loads) >= LOADS_MOST or any(load.squeeze for g in view.guests for load in g.loads):
+        """The first step: from now on nothing else begins. Not at the end, it takes its time."""
+        if view.at_s > view.seconds - SQUEEZE_S:
             return None
-        others = [load for g in view.guests for load in g.loads if g is not guest]
-        ends = sum(load.mib for load in others if load.settled)
-        grows = (sum(load.mib for load in others if not load.settled)
-                 + sum(load.mib for load in guest.loads))
+        self.squeeze = Squeeze(guest.name, None)
+        return {}
+
+    def _squeeze_on(self, drawn, view):
+        """The Action of a turn while a squeeze is prepared."""
+        guest = next(g for g in view.guests if g.name == self.squeeze.guest)
+        other = next(g for g in view.guests if g is not guest)
+        rest = Action("rest", None, {})
+        if not self.squeeze.holds:
+            mib = min(view.room_mib(other), HOG_MOST_MIB)
+            if guest.loads or other.loads:
+                return rest
+            if mib < 3 * max(OVER_MIB):
+                self.squeeze = None
+                return rest
+            self.squeeze = Squeeze(guest.name, True)
+            hold = f"sleep:{drawn.randint(HOLD_MOST_MS // 2, HOLD_MOST_MS)}"
+            return Action("hog", other.name,
+                          {"mib": mib, "steps": [f"fill:{mib}", "full", hold, "check", "free"]})
+        if other.loads and not other.loads[0].settled:
+            return rest
+        self.squeeze = None
         over = drawn.randint(*OVER_MIB)
         mib = int(view.pool_mib - sum(g.resident_mib for g in view.guests)) + over
         own = guest.limit_mib - MARGIN_MIB - guest.demand_mib()
-        if ends < 2 * over + grows or not LOAD_LEAST_MIB <= mib <= own:
-            return None
-        return {"mib": mib, "steps": [f"fill:{mib}", "full", "check", "free"], "squeeze": True}
+        if not other.loads or not LOAD_LEAST_MIB <= mib <= own:
+            return rest
+        return Action("hog", guest.name, {"mib": mib, "steps": [f"fill:{mib}", "full", "check", "free"],
+                                          "squeeze": True})
 
     def _storm(self, drawn, view, guest):
         children = drawn.choice((20, 50, 100, 200))

@@ -49,6 +49,7 @@ class Soak:
         self.schedule = Schedule(SEED)
         self.began = time.monotonic()
         self.counts = {}
+        self.squeezes = 0
         self.rss = {}		# pid of a daemon: [(seconds, KiB)]
         inside = [random.Random(f"{SEED} {name}").random() < 0.5 for name in ("old", "new")]
         self.sites = [Site(self.host, name, kernel, tenant, LIMIT_MIB, self.log, inside[i])
@@ -137,12 +138,14 @@ class Soak:
         pass
 
     def do_hog(self, site, **how):
+        if how.get("squeeze"):
+            self.squeezes += 1
+            for each in self.sites:
+                self.do_no_target(each)
         site.hog(**how)
 
-    def do_squeeze(self, site, **how):
-        for each in self.sites:
-            self.do_no_target(each)
-        site.hog(**how)
+    def do_squeeze(self, site):
+        pass	# the schedule prepares it
 
     def do_storm(self, site, **how):
         site.storm(**how)
@@ -241,7 +244,7 @@ class Soak:
         tap.say(f"{len(lives)} daemons; VmRSS from first to last look, MiB: {' '.join(lives)}")
         tap.check(self.grown_mib() <= RSS_GROWTH_MIB,
                   f"the daemon's memory did not grow by more than {RSS_GROWTH_MIB} MiB ({self.grown_mib():.1f})")
-        tap.say("done: " + ", ".join(f"{n} {kind}" for kind, n in sorted(self.counts.items())))
+        tap.say(f"done: {self.squeezes} times more than the pool, " + ", ".join(f"{n} {kind}" for kind, n in sorted(self.counts.items())))
 
 
 def rss_kib(pid):

@@ -18,6 +18,9 @@
 #include "compat/compat.h"
 #include "drain.h"
 
+#define ML_DRAIN_PAGES	512	/* taken, to come to other page blocks */
+#define ML_DRAIN_BLOCKS	16	/* of which one is asked for, in vain */
+
 static bool ml_drain_isolate(struct page *page, isolate_mode_t mode)
 {
 	return false;
@@ -49,8 +52,8 @@ static u64 ml_drain_bytes(struct zone *zone)
 	return pages << PAGE_SHIFT;
 }
 
-/* A page of just this zone, or NULL. */
-static struct page *ml_drain_page(struct zone *zone)
+/* Free pages of just this zone, or NULL. */
+static struct page *ml_drain_take(struct zone *zone, unsigned int order)
 {
 	/* Of a movable page block: what is isolated for a moment becomes one for good. */
 	gfp_t gfp = __GFP_MOVABLE | __GFP_THISNODE | __GFP_NORETRY | __GFP_NOWARN;
@@ -68,31 +71,79 @@ static struct page *ml_drain_page(struct zone *zone)
 	default:
 		gfp |= GFP_KERNEL;
 	}
-	page = alloc_pages_node(zone_to_nid(zone), gfp, 0);
+	if (order)
+		gfp &= ~__GFP_DIRECT_RECLAIM;
+	page = alloc_pages_node(zone_to_nid(zone), gfp, order);
 	if (page && page_zone(page) != zone) {
-		__free_page(page);
+		__free_pages(page, order);
 		return NULL;
 	}
 	return page;
 }
 
-void ml_drain_zone(struct zone *zone)
+/* Ask for this page, which is ours. Whether it still is: anything else cannot be. */
+static bool ml_drain_ask(struct page *page)
 {
-	struct page *page = ml_drain_page(zone);
-	unsigned long pfn;
+	unsigned long pfn = page_to_pfn(page);
 
-	if (!page)
-		return;
-	pfn = page_to_pfn(page);
 	lock_page(page);
 	ml_set_page_movable(page, &ml_drain_ops);
 	unlock_page(page);
 	if (WARN_ON_ONCE(!ml_alloc_contig_range(pfn, pfn + 1, GFP_KERNEL | __GFP_NOWARN)))
-		return;		/* cannot be: the page is ours, and now gone astray */
+		return false;
 	lock_page(page);
 	ml_clear_page_movable(page);
 	unlock_page(page);
-	__free_page(page);
+	return true;
+}
+
+/*
+ * By pages as they come. The kernel does not begin where anything in the page's
+ * block is unmovable, and the next page is often of the same block: hold on to
+ * those that were of no use until one is of a block that will do.
+ */
+static bool ml_drain_by_pages(struct zone *zone, u64 enough)
+{
+	unsigned long block, last = ULONG_MAX;
+	struct page *page, *next;
+	u32 taken, asked = 0;
+	bool done = false;
+	LIST_HEAD(held);
+
+	for (taken = 0; taken < ML_DRAIN_PAGES && asked < ML_DRAIN_BLOCKS && !done; taken++) {
+		page = ml_drain_take(zone, 0);
+		if (!page)
+			break;
+		block = page_to_pfn(page) >> pageblock_order;
+		if (block != last && !ml_drain_ask(page))
+			break;
+		list_add(&page->lru, &held);
+		asked += block != last;
+		last = block;
+		done = ml_drain_bytes(zone) <= enough;
+	}
+	list_for_each_entry_safe(page, next, &held, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
+	return done;
+}
+
+/* By a whole block: that will do, but it is zeroed, so the host must back it. */
+static bool ml_drain_by_block(struct zone *zone, u64 enough)
+{
+	struct page *page = ml_drain_take(zone, pageblock_order);
+
+	if (page && ml_drain_ask(page))
+		__free_pages(page, pageblock_order);
+	return ml_drain_bytes(zone) <= enough;
+}
+
+bool ml_drain_zone(struct zone *zone)
+{
+	u64 enough = ml_drain_bytes(zone) / 2;
+
+	return ml_drain_by_pages(zone, enough) || ml_drain_by_block(zone, enough);
 }
 
 /* The first zone from *nid, *z on that is to be drained; moves past it. */
@@ -125,9 +176,7 @@ bool ml_drain(void)
 	struct zone *zone;
 	bool any = false;
 
-	while ((zone = ml_drain_next(&nid, &z))) {
-		ml_drain_zone(zone);
-		any = true;
-	}
+	while ((zone = ml_drain_next(&nid, &z)))
+		any |= ml_drain_zone(zone);
 	return any;
 }

@@ -12,14 +12,15 @@
 
 /*
  * Drain each zone that has at least this much on its per-CPU lists. Returns
- * whether any had. Sleeps; takes about a millisecond a zone.
+ * whether any has become shorter by it: the kernel may not find a page block to
+ * begin with. Sleeps; takes about a millisecond a zone.
  */
 #define ML_DRAIN_BYTES	(8ULL << 20)
 bool ml_drain(void);
 
-/* Drain one zone, however little it has there. Sleeps. */
+/* Drain one zone, however little it has there; the same answer. Sleeps. */
 struct zone;
-void ml_drain_zone(struct zone *zone);
+bool ml_drain_zone(struct zone *zone);
 
 /* Is there a zone to drain? Reads one number per CPU and zone. */
 bool ml_drain_due(void);

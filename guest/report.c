@@ -29,7 +29,8 @@
 #define ML_PASS_PAUSE_MS	10
 #define ML_GROWING_MS		300	/* after an addition */
 #define ML_REFUSED_PAUSE_MS	2000
-#define ML_DRAIN_PAUSE_MS	700
+#define ML_DRAIN_PAUSE_MS	700u
+#define ML_DRAIN_PAUSE_MAX_MS	12000u	/* while it is in vain */
 
 /*
  * Is this page the VM's own boot memory? Memory that was plugged in by somebody
@@ -132,7 +133,7 @@ static bool ml_report_drain_due(struct ml_device *ml, bool now)
 {
 	struct ml_report *r = &ml->report;
 
-	return (now || time_after(jiffies, r->last_drain + msecs_to_jiffies(ML_DRAIN_PAUSE_MS))) &&
+	return (now || time_after(jiffies, r->last_drain + msecs_to_jiffies(r->drain_pause_ms))) &&
 	       ml_drain_due();
 }
 
@@ -149,8 +150,11 @@ static u32 ml_report_drive_once(struct ml_device *ml)
 		     time_before(jiffies, READ_ONCE(ml->grow.last_add) +
 					  msecs_to_jiffies(ML_GROWING_MS))))
 		return r->interval_ms;
-	if (drain && ml_drain())
+	if (drain) {
+		r->drain_pause_ms = ml_drain() ? ML_DRAIN_PAUSE_MS :
+				    min(2 * r->drain_pause_ms, ML_DRAIN_PAUSE_MAX_MS);
 		r->last_drain = jiffies;
+	}
 	do {
 		before = r->offered;
 		refused = r->offered - atomic64_read(&r->reported);
@@ -203,6 +207,7 @@ int ml_report_init(struct ml_device *ml)
 	r->held = true;
 	r->interval_ms = ML_REPORT_INTERVAL_MS;
 	r->last_drain = jiffies;
+	r->drain_pause_ms = ML_DRAIN_PAUSE_MS;
 	r->status = -EOPNOTSUPP;
 	mutex_init(&r->one_pass);
 	INIT_DELAYED_WORK(&r->drive, ml_report_drive);

@@ -30,6 +30,7 @@ struct ml_report {
 	bool now;			/* report all that is free, whether it is news or not */
 	u32 interval_ms;
 	unsigned long last_drain;	/* jiffies */
+	u32 drain_pause_ms;
 	u64 offered;			/* slots, in this life of the driver */
 	atomic64_t reported;		/* slots that the host took */
 	atomic64_t requests;

@@ -21,10 +21,12 @@ BOOT_LIMIT_S = 60
 class Vm:
     """kernel: one of paths.KERNELS. boot, limit, guarantee: sizes as memlease takes
     them. driver=False leaves the guest's driver unloaded. append: more for the
-    kernel's command line. options: more for memlease run. qemu: more for QEMU."""
+    kernel's command line. options: more for memlease run. qemu: more for QEMU.
+    disk: an image to boot from, instead of a kernel; nothing in it is the tests' own,
+    so it has no remote shell."""
 
     def __init__(self, host, name, kernel=paths.NEWEST, boot="256M", limit="2G", guarantee=None, tenant="acme",
-                 plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=()):
+                 plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=(), disk=None):
         self.host = host
         if kernel not in paths.KERNELS:
             raise ValueError(f"kernel {kernel} is none of MEMLEASE_TEST_KERNELS: use paths.NEWEST, OLDEST or tap.each")
@@ -33,6 +35,7 @@ class Vm:
         self.size = dict(boot=boot, limit=limit, guarantee=guarantee)
         self.tenant, self.plan = tenant, plan
         self.append = f"console=ttyS0 loglevel=5 panic=-1 {'' if driver else 'memlease_test.driver=no '}{append}"
+        self.disk = disk
         self.options, self.qemu, self.smp = list(options), list(qemu), smp
         self.expected = list(expected)	# trouble in the kernel log that is none
         label = f"{len(host.vms)}-{name}"	# a name may come twice
@@ -49,9 +52,12 @@ class Vm:
         for option, value in self.size.items():
             if value:
                 words += [f"--{option}", value]
-        words += ["--kernel", paths.guest(self.kernel, "kernel/vmlinuz"),
-                  "--initrd", paths.guest(self.kernel, "initrd"), "--append", self.append,
-                  "--cpus", str(self.smp), *self.options, "--",
+        if self.disk:
+            words += [self.disk]
+        else:
+            words += ["--kernel", paths.guest(self.kernel, "kernel/vmlinuz"),
+                      "--initrd", paths.guest(self.kernel, "initrd"), "--append", self.append]
+        words += ["--cpus", str(self.smp), *self.options, "--",
                   "-serial", f"file:{self.console}",
                   "-chardev", f"socket,id=remote,path={self.port},server=on,wait=off",
                   "-device", "isa-serial,chardev=remote,index=1", *self.qemu]

@@ -36,6 +36,7 @@ LOOK_EVERY_S = 1.0
 PROGRESS_EVERY_S = 60
 DRAIN_S = 200		# for what still runs at the end
 SETTLE_S = 10
+IDLE_MIB = 384		# of a guest in which nothing runs any more
 RSS_WARM_S = 10		# of a daemon's life, before its memory is compared
 RSS_GROWTH_MIB = 6
 
@@ -219,9 +220,11 @@ class Soak:
         time.sleep(2)
         self.do_audit()
         for site in self.sites:
-            until(lambda s=site: s.vm.resident_mib() < 300, SETTLE_S)
-            self.tap.say(f"{site.name}: {site.vm.resident_mib():.0f} MiB resident at the end, "
-                         f"{site.vm.status()['committed-blocks'] * 2} committed; driver: {site.facts}")
+            until(lambda s=site: s.vm.resident_mib() < IDLE_MIB, SETTLE_S)
+            resident = site.vm.resident_mib()
+            self.tap.check(resident < IDLE_MIB, f"{site.name}: what was used came back ({resident:.0f} MiB resident "
+                           f"of {site.vm.status()['committed-blocks'] * 2})")
+            self.tap.say(f"{site.name}: the driver says {site.facts}")
 
     def grown_mib(self):
         """How much the memory of the last daemon grew after its first seconds."""

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import time
 
 from lib.host import host
-from lib.paths import KERNELS, NEWEST
+from lib.paths import NEWEST, OLDEST
 from lib.tap import main, until
 
 FILL_MIB = 3000
@@ -85,5 +85,5 @@ def sixteen_times(tap, kernel, arrays):
     vm.stop()
 
 
-# Both kinds on the newest kernel, and one on each of the others, to save time.
-main((sixteen_times, NEWEST, "inside"), *((sixteen_times, kernel, "outside") for kernel in KERNELS))
+# Either kind, on either end of what we support.
+main((sixteen_times, NEWEST, "inside"), (sixteen_times, OLDEST, "outside"))

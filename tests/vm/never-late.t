@@ -18,6 +18,7 @@ from lib.paths import KERNELS, NEWEST
 from lib.tap import main, until
 
 GRABS = ((700, 4), (1300, 2), (180, 16))	# MiB each, processes
+KERNEL_BURSTS = ("fork:1000", "pipes:300:500", "pipes:600:500")
 SWAP_MIB = 512
 SWING_MIB = 60
 MARKS_BELOW_MIB = (180, 150, 120, 90, 60, 30, 0)	# what is available at the beginning
@@ -71,6 +72,23 @@ def bursts(tap, kernel):
         vm.stop()
 
 
+def kernel_bursts(tap, kernel):
+    """The same with what only the kernel's own memory can hold."""
+    h = host(tap, pool="3G")
+    vm = h.vm("kernel", kernel=kernel, limit="2304M")
+    vm.sh("cd /proc/sys; echo 20000 >kernel/threads-max; echo 100000 >fs/file-max")
+    for what in KERNEL_BURSTS:
+        time.sleep(1)	# idle
+        before, began = counters(vm), time.monotonic()
+        code, out = vm.sh_status(f"storm {what}", 90)
+        tap.say(f"{what} in {time.monotonic() - began:.1f} s; {vm.sysfs('kernel_blocks')} kernel blocks, "
+                f"{vm.sysfs('oom_rescues')} rescues")
+        tap.check(code == 0, f"storm {what}, as fast as it can", out)
+        tap.check(not late(before, counters(vm)), "without waiting for reclaim, and none is killed",
+                  late(before, counters(vm)))
+    vm.stop()
+
+
 def swings(tap, kernel):
     """With the mark at each of some places around what is available, a program takes and
     frees tens of MiB, again and again."""
@@ -91,4 +109,4 @@ def swings(tap, kernel):
     vm.stop()
 
 
-main(*((bursts, kernel) for kernel in KERNELS), (swings, NEWEST))
+main(*((bursts, kernel) for kernel in KERNELS), (kernel_bursts, NEWEST), (swings, NEWEST))

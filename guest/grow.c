@@ -38,6 +38,8 @@
 #define ML_SPARE_BYTES		(256ULL << 10)	/* what a memory block takes beside its page array */
 #define ML_RESERVE_PAUSE_MS	2000
 #define ML_CACHE_LOOK_MS	100U	/* while page cache is read again */
+#define ML_STOCK_FIRST_MS	5000	/* after it did not help */
+#define ML_STOCK_MAX_MS		600000
 #define ML_WAITS_FIRST_MS	1000
 #define ML_WAITS_MAX_MS		300000
 
@@ -242,6 +244,24 @@ static void ml_grow_mind_waits(struct ml_grow *g, u64 stock_mark)
 	g->last_waits = waits;
 }
 
+/*
+ * Borrowing for the stock, look after look, must not go on where it does not help,
+ * as with marks of the kernel's (vm.min_free_kbytes) that keep all of it.
+ */
+static void ml_grow_mind_stock(struct ml_grow *g, u64 available, u64 have_before)
+{
+	if (!g->for_stock)
+		return;
+	if (ml_stock_vain(g->for_stock, g->last_available, available, have_before,
+			  ml_stock_have(&g->stock))) {
+		g->stock_ms = ml_backoff_ms(g->stock_ms, ML_STOCK_FIRST_MS, ML_STOCK_MAX_MS);
+		g->next_stock = jiffies + msecs_to_jiffies(g->stock_ms);
+	} else {
+		g->stock_ms = 0;
+	}
+	g->for_stock = 0;
+}
+
 /* Measure how fast programs take memory, since the last look, and of which kind. */
 static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 {
@@ -252,7 +272,7 @@ static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 	u64 large = ml_large_free_bytes() + atomic64_read(&ml->report.isolated_bytes);
 	u64 elapsed_us = div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC);
 	u32 attempts = READ_ONCE(ml->shrink.attempts) + READ_ONCE(ml->split.attempts);
-	u64 rate = g->rate / 2;
+	u64 rate = g->rate / 2, have_before = ml_stock_have(&g->stock);
 
 	if (attempts == g->last_attempts && !ml_grow_attempt(ml)) {
 		rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
@@ -264,6 +284,7 @@ static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 		g->kernel_rate /= 2;
 		g->stock.large = large;
 	}
+	ml_grow_mind_stock(g, available, have_before);
 	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, ml_free_bytes(),
 					  elapsed_us, ml->blocks.mb_bytes);
 	ml_grow_mind_waits(g, ml_stock_mark(marks));
@@ -293,7 +314,8 @@ static u32 ml_grow_decide(struct ml_device *ml, const struct ml_marks *marks, u3
 	u32 n = ml_grow_want(&need, marks), stock;
 
 	*why = urgent ? ML_FOR_OOM : ML_FOR_AVAILABLE;
-	stock = ml_stock_want(&g->stock, ml_stock_mark(marks), mb_bytes,
+	stock = time_before(jiffies, g->next_stock) ? 0 :
+		ml_stock_want(&g->stock, ml_stock_mark(marks), mb_bytes,
 			      min_t(u32, room, ML_GROW_STEP));
 	/* What comes for the one serves the other. */
 	if (stock > n) {
@@ -332,7 +354,10 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 		return n;
 	}
 	n = ml_grow_decide(ml, &marks, room, urgent, &why);
-	return n ? ml_grow_by(ml, n, why, false) : 0;
+	n = n ? ml_grow_by(ml, n, why, false) : 0;
+	if (why == ML_FOR_STOCK)
+		g->for_stock = n * ml->blocks.mb_bytes;
+	return n;
 }
 
 /*
@@ -498,6 +523,7 @@ int ml_grow_init(struct ml_device *ml)
 	g->next_kick = jiffies;
 	g->next_reserve = jiffies;
 	g->next_wait = jiffies;
+	g->next_stock = jiffies;
 	g->last_add = jiffies - HZ;
 	g->oom.notifier_call = ml_grow_oom;
 

@@ -43,6 +43,9 @@ struct ml_grow {
 	u64 last_kernel;		/* bytes that kernel allocations could have */
 	u64 kernel_rate;		/* bytes per second */
 	struct ml_stock stock;
+	u64 for_stock;			/* bytes that the last look added for it */
+	unsigned long next_stock;	/* jiffies; until then it does not count */
+	u32 stock_ms;			/* how long it did not, doubles */
 	u64 last_again;			/* bytes of page cache read again */
 	u64 cache_credit;		/* bytes */
 	u64 last_waits;			/* for a large page */

@@ -107,6 +107,11 @@ u32 ml_stock_want(const struct ml_stock *stock, u64 mark, u64 mb_bytes, u32 most
 	return ml_least(ml_need_div(wanted - have + mb_bytes - 1, mb_bytes), most);
 }
 
+bool ml_stock_vain(u64 added, u64 available_before, u64 available, u64 have_before, u64 have)
+{
+	return available >= available_before + added / 2 && have < have_before + added / 4;
+}
+
 u64 ml_cache_credit(u64 credit, u64 again, u64 free, u64 elapsed_us, u64 mb_bytes)
 {
 	u64 borne = ml_need_div(ML_CACHE_BORNE_BYTES_S * ml_least(elapsed_us, 100 * ML_NEED_US_PER_S),

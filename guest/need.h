@@ -69,6 +69,12 @@ bool ml_stock_missed(struct ml_stock *stock, u64 mark);
 u32 ml_stock_want(const struct ml_stock *stock, u64 mark, u64 mb_bytes, u32 most);
 
 /*
+ * Was borrowing `added` bytes for the stock in vain? They are available, and yet the
+ * stock has hardly grown: something of this guest keeps them from being large pages.
+ */
+bool ml_stock_vain(u64 added, u64 available_before, u64 available, u64 have_before, u64 have);
+
+/*
  * The credit of the page cache, bytes: what was read again after it had been given
  * up for want of memory, less a rate that is borne. A scan reads nothing again. Of
  * no account while there is free memory: that is filled first.

@@ -376,6 +376,19 @@ static void test_stock_that_the_page_cache_took(void **state)
 	assert_int_equal(s.rate, 700 * MIB);
 }
 
+static void test_stock_in_vain(void **state)
+{
+	(void)state;
+
+	/* it helped */
+	assert_false(ml_stock_vain(128 * MIB, GIB, GIB + 126 * MIB, 0, 126 * MIB));
+	/* it was used at once */
+	assert_false(ml_stock_vain(128 * MIB, GIB, GIB, 0, 0));
+	/* it is there, and no large page */
+	assert_true(ml_stock_vain(128 * MIB, GIB, GIB + 126 * MIB, 0, 0));
+	assert_false(ml_stock_vain(0, GIB, GIB, 0, 0));
+}
+
 static void test_stock_mark(void **state)
 {
 	u64 total;
@@ -483,6 +496,7 @@ int main(void)
 		cmocka_unit_test(test_stock_is_kept),
 		cmocka_unit_test(test_stock_comes_to_rest),
 		cmocka_unit_test(test_stock_that_the_page_cache_took),
+		cmocka_unit_test(test_stock_in_vain),
 		cmocka_unit_test(test_stock_mark),
 		cmocka_unit_test(test_cache_credit),
 		cmocka_unit_test(test_kernel_memory),

@@ -578,6 +578,7 @@ void sim_life(void)
 	signal(SIGXFSZ, SIG_IGN);
 	ret = lender_open_on(&lender, &config, &hooks, sim_backend(), LENDER_LEDGER_INLINE);
 	SIM_MUST(ret == 0, "the lender does not open: %s", strerror(-ret));
+	world->alive_ns = world->boot_ns;
 	sim_all_seen();
 	send_resets_again();
 	see_jobs();
@@ -587,6 +588,7 @@ void sim_life(void)
 	while (world->step < world->steps) {
 		world->step++;
 		one_step();
+		world->alive_ns = world->boot_ns;
 		see_jobs();
 		check_world();
 		check_counts();

@@ -71,7 +71,6 @@ static void between_lives(void)
 	int i = (int)sim_random(SIM_QEMUS);
 
 	sim_check_mapped();
-	/* At once: behind a move that the crash cut off, one such block may be billed from here on. */
 	sim_rescue();
 	sim_pass(sim_random(most_ns[sim_random(5)]));
 	if (world->qemu[i] && world->qemu_used[i] && sim_chance(15))

@@ -146,6 +146,11 @@ static void rescue_one(int dirfd, const char *name, uint64_t percent)
 	r->unseen[slot] = true;
 	r->content[slot] = ++world->stamp;
 	r->want[slot] = world->stamp;
+	/*
+	 * Behind a move that the crash cut off it may be taken for the moved block, and billed
+	 * since that crash: earlier than now, if daemons have died while they came up.
+	 */
+	seen_of(rec->uuid)->unseen_ns += world->boot_ns - world->alive_ns;
 }
 
 void sim_rescue(void)

@@ -49,6 +49,7 @@ enum sim_sabotage { SIM_HONEST, SIM_KEEP, SIM_SHARE };
 struct world {
 	uint64_t seed, random;
 	uint64_t boot_ns;
+	uint64_t alive_ns;		/* up to when meters stand: the last time with an open lender */
 	int64_t wall_ms;
 	uint64_t step, steps, moves;
 	uint64_t crash_in;		/* persistent writes until the daemon dies; 0: never */

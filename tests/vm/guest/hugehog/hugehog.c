@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Takes pages of 2 MiB, one after the other, and records how long each took, for
- * tests/bench/hugepages.py. A module of a test VM, used through debugfs; it does
+ * Takes pages of 2 MiB, one after the other, writes a word to each, and records how
+ * long either took, for tests/bench/hugepages.py. A module of a test VM, used through debugfs; it does
  * nothing else, and frees what it holds when it is unloaded.
  *
  *   /sys/kernel/debug/hugehog/take		write N: take N pages; returns when it has
  *						them, or could not get one 64 times
  *						in a row
- *   /sys/kernel/debug/hugehog/nanoseconds	a line for each attempt, in order,
- *						with " failed" after one that failed
+ *   /sys/kernel/debug/hugehog/nanoseconds	a line for each attempt, in order:
+ *						what the allocation took, and what
+ *						the first touch took, or "failed"
  *   /sys/kernel/debug/hugehog/free		write anything: free and forget all
  *
  * The flags are those with which Linux fills its pool of huge pages
@@ -39,6 +40,7 @@
 
 struct attempt {
 	u64 ns;
+	u64 touch_ns;
 	struct page *page;	/* NULL: it failed */
 };
 
@@ -82,11 +84,16 @@ static int make_room(unsigned int more)
 
 static bool take_one(struct attempt *a)
 {
-	ktime_t began = ktime_get();
+	ktime_t began = ktime_get(), got;
 
 	a->page = alloc_pages(HUGE_GFP, HUGE_ORDER);
-	a->ns = ktime_to_ns(ktime_sub(ktime_get(), began));
-	return a->page;
+	got = ktime_get();
+	a->ns = ktime_to_ns(ktime_sub(got, began));
+	if (!a->page)
+		return false;
+	WRITE_ONCE(*(u64 *)page_address(a->page), 1);
+	a->touch_ns = ktime_to_ns(ktime_sub(ktime_get(), got));
+	return true;
 }
 
 static int take(unsigned int wanted)
@@ -144,7 +151,10 @@ static int nanoseconds_show(struct seq_file *m, void *unused)
 
 	mutex_lock(&lock);
 	for (i = 0; i < attempt_count; i++)
-		seq_printf(m, "%llu%s\n", attempts[i].ns, attempts[i].page ? "" : " failed");
+		if (attempts[i].page)
+			seq_printf(m, "%llu %llu\n", attempts[i].ns, attempts[i].touch_ns);
+		else
+			seq_printf(m, "%llu failed\n", attempts[i].ns);
 	mutex_unlock(&lock);
 	return 0;
 }

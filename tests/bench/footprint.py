@@ -131,22 +131,25 @@ def turn(bench, key):
     if key == "virtio_mem":
         s.ask(START_MIB)
     settle(s)
-    sampler = Sampler(s)
+    sampler, spent = Sampler(s), s.cpu()
     bench.say(f"build; {s.resident() >> 20} MiB at the start")
     s.spawn("build", JOB)
     status = watch(s, lambda status, t: status is not None or t > BUILD_LIMIT_S)
-    built = time.monotonic() - sampler.began
+    built, at_built = time.monotonic() - sampler.began, s.cpu()
     text = s.sh("tail -n 20 /tmp/build.log")
     if status != 0:
         raise AssertionError(f"the build has ended with status {status}:\n{text}")
     build_s = float(text.split()[-1]) - float(text.split()[-2])
-    bench.say(f"built in {build_s:.1f} s; idle for {IDLE_S:g} s")
+    bench.say(f"built in {build_s:.1f} s, {at_built.guest - spent.guest:.1f} s of vCPUs; idle for {IDLE_S:g} s")
     watch(s, lambda status, t: t >= IDLE_S)
     sampler.stop()
+    at_end = s.cpu()
     points = sampler.points
     out = {"gib_min": integral(points), "build_s": build_s, "build_gib_min": integral(points, until=built),
            "idle_gib_min": integral(points, since=built), "start_mib": points[0][1] / (1 << 20),
            "peak_mib": max(b for _, b in points) / (1 << 20), "end_mib": points[-1][1] / (1 << 20),
+           "build_guest_cpu_s": at_built.guest - spent.guest, "build_host_cpu_s": at_built.host - spent.host,
+           "idle_guest_cpu_s": at_end.guest - at_built.guest, "idle_host_cpu_s": at_end.host - at_built.host,
            "seconds": points[-1][0], "points": [(round(t, 3), b >> 20) for t, b in points],
            "meminfo": s.sh("grep -E '^(Mem|Cached|Buffers|Slab|SReclaimable|AnonPages|PageTables|KernelStack)' "
                            "/proc/meminfo").split("\n")}

@@ -84,6 +84,7 @@ static void ml_hold(struct ml_device *ml, bool held)
 	ml_split_hold(ml, held);
 	ml_report_hold(ml, held);
 	ml_defrag_hold(ml, held);
+	ml_cache_hold(ml, held);
 	ml_stats_hold(ml, held);
 	ml_query_hold(ml, held);
 }
@@ -351,6 +352,7 @@ static int ml_probe_parts(struct ml_device *ml)
 	rc = ml_report_init(ml);
 	if (rc)
 		goto out_split;
+	ml_cache_init(ml);
 	rc = ml_defrag_init(ml);
 	if (rc)
 		goto out_report;
@@ -379,6 +381,7 @@ out_blocks:
 static void ml_remove_parts(struct ml_device *ml)
 {
 	ml_defrag_exit(ml);
+	ml_cache_exit(ml);
 	ml_report_exit(ml);
 	ml_split_exit(ml);
 	ml_watch_exit(ml);
@@ -481,6 +484,7 @@ static void ml_abandon(struct ml_device *ml, u64 held)
 	ml_stop_parts(ml);
 	ml->vdev->config->del_vqs(ml->vdev);
 	ml_defrag_exit(ml);
+	ml_cache_exit(ml);
 	ml_report_exit(ml);
 	ml_watch_exit(ml);
 	ml_grow_exit(ml);

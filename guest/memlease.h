@@ -23,6 +23,7 @@
 #include "report.h"
 #include "defrag.h"
 #include "shutdown.h"
+#include "cache.h"
 #include "stats.h"
 #include "query.h"
 #include "events.h"
@@ -39,6 +40,7 @@ struct ml_device {
 	struct ml_shrink shrink;
 	struct ml_report report;
 	struct ml_defrag defrag;
+	struct ml_cache cache;
 	struct ml_stats stats;
 	struct ml_query query;
 	struct ml_events events;

@@ -20,6 +20,7 @@
 #include "memlease.h"
 
 #define ML_ATTEMPT_MS		5000
+#define ML_CACHE_MS		500	/* for page cache to make way */
 #define ML_PAUSE_FIRST_MS	1000
 #define ML_PAUSE_MAX_MS		60000
 #define ML_PAUSE_BUSY_MS	200	/* until programs may take less */
@@ -176,6 +177,25 @@ static void ml_shrink_return(struct ml_device *ml, u32 i)
 	ml_blocks_set(ml, i, ML_VACANT);
 }
 
+/*
+ * See to it that what block i holds finds room elsewhere. Page cache that nobody
+ * uses makes way for it; otherwise the kernel would reclaim while it moves pages,
+ * and with less choice.
+ */
+static void ml_shrink_make_room(struct ml_device *ml, u32 i, u64 reserve)
+{
+	u64 mb_bytes = ml->blocks.mb_bytes, free = ml_free_bytes(), used, want;
+	bool pinned;
+
+	if (READ_ONCE(ml->blocks.block[i].state) != ML_ONLINE)
+		return;
+	used = ml_blocks_used_bytes(ml, i, &pinned);
+	free -= min(free, mb_bytes - min(used, mb_bytes));
+	want = ml_trim_for_move(used, free, reserve, ml_cache_unused_bytes());
+	if (want)
+		ml_cache_give_up(ml, want, ML_CACHE_MS);
+}
+
 /* Empty one block and return it. */
 static void ml_shrink_one(struct ml_device *ml, u32 i)
 {
@@ -220,6 +240,8 @@ static void ml_shrink_round(struct ml_device *ml)
 	u32 i, count = ml->blocks.count;
 
 	s->busy = false;
+	/* What is free goes first: that takes no work, and nobody misses it. */
+	ml_report_now(ml);
 	for (i = 0; i < count; i++) {
 		s->rank[i] = ml_shrink_rank(ml, i);
 		cond_resched();
@@ -241,6 +263,7 @@ static void ml_shrink_round(struct ml_device *ml)
 		if (i >= count)
 			break;
 		s->rank[i] = ML_RANK_NEVER;
+		ml_shrink_make_room(ml, i, marks.reserve);
 		ml_shrink_one(ml, i);
 	}
 }

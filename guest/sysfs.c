@@ -201,6 +201,24 @@ ML_SHOW(defrag_failures, atomic64_read(&ml->defrag.failures));
 ML_SHOW(defrag_rounds, atomic64_read(&ml->defrag.rounds));
 ML_SHOW(defrag_work_us, atomic64_read(&ml->defrag.work_us));
 
+ML_SHOW(cache_trimmed_bytes, atomic64_read(&ml->cache.trimmed_bytes));
+
+static ssize_t cache_trim_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", READ_ONCE(ml_of(dev)->cache.off) ? "off" : "auto");
+}
+
+/* "auto" or "off". A target takes page cache whatever this says. */
+static ssize_t cache_trim_store(struct device *dev, struct device_attribute *attr,
+				const char *buf, size_t count)
+{
+	if (!sysfs_streq(buf, "auto") && !sysfs_streq(buf, "off"))
+		return -EINVAL;
+	WRITE_ONCE(ml_of(dev)->cache.off, sysfs_streq(buf, "off"));
+	return count;
+}
+static DEVICE_ATTR_RW(cache_trim);
+
 static ssize_t defrag_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%s\n", READ_ONCE(ml_of(dev)->defrag.off) ? "off" : "auto");
@@ -284,6 +302,8 @@ static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_low_mark.attr,
 	&dev_attr_strewn_bytes.attr,
 	&dev_attr_defrag.attr,
+	&dev_attr_cache_trim.attr,
+	&dev_attr_cache_trimmed_bytes.attr,
 	&dev_attr_defrag_policy.attr,
 	&dev_attr_defrag_moved_pages.attr,
 	&dev_attr_defrag_cleared_blocks.attr,

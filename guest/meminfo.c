@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Reads the kernel's own counters; see meminfo.h. Iterates over zones by node,
- * because the kernel's iterators are not for modules.
+ * because the kernel's iterators are not for modules. Watermarks are read without
+ * the boost that the kernel, or cache.c, gives them for a moment.
  */
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -48,7 +49,7 @@ u64 ml_file_bytes(void)
 static u64 ml_zone_large_pages(struct zone *zone)
 {
 	unsigned long have = zone_page_state(zone, NR_FREE_PAGES);
-	unsigned long keep = low_wmark_pages(zone) + zone->lowmem_reserve[ZONE_MOVABLE];
+	unsigned long keep = zone->_watermark[WMARK_LOW] + zone->lowmem_reserve[ZONE_MOVABLE];
 	u64 pages = 0;
 	unsigned int i;
 
@@ -116,7 +117,7 @@ u64 ml_kernel_available_bytes(void)
 	u64 pages = 0;
 
 	while ((zone = ml_next_kernel_zone(zone))) {
-		unsigned long keep = low_wmark_pages(zone);
+		unsigned long keep = zone->_watermark[WMARK_LOW];
 		unsigned long have = zone_page_state(zone, NR_FREE_PAGES) +
 				     zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
 				     zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
@@ -164,7 +165,7 @@ static u64 ml_movable_pages(bool cache)
 		if (cache)
 			have += (zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
 				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE)) / 2;
-		keep = high_wmark_pages(zone);
+		keep = zone->_watermark[WMARK_HIGH];
 		pages += have > keep ? have - keep : 0;
 	}
 	return pages;

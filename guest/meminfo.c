@@ -25,9 +25,39 @@ u64 ml_free_bytes(void)
 	return (u64)global_zone_page_state(NR_FREE_PAGES) << PAGE_SHIFT;
 }
 
+/* How much more of `pages` the kernel takes off as not available, for a boost of `boost`. */
+static u64 ml_boost_cost(u64 pages, u64 low, u64 boost)
+{
+	return min(pages / 2, low + boost) - min(pages / 2, low);
+}
+
+/* What the kernel does not count as available while the marks of zones are boosted. */
+static u64 ml_boosted_pages(void)
+{
+	u64 low = 0, boost = 0;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (!populated_zone(zone))
+				continue;
+			low += zone->_watermark[WMARK_LOW];
+			boost += READ_ONCE(zone->watermark_boost);
+		}
+	}
+	if (!boost)
+		return 0;
+	return ml_boost_cost(global_node_page_state(NR_ACTIVE_FILE) +
+			     global_node_page_state(NR_INACTIVE_FILE), low, boost) +
+	       ml_boost_cost(global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) +
+			     global_node_page_state(NR_KERNEL_MISC_RECLAIMABLE), low, boost);
+}
+
 u64 ml_available_bytes(void)
 {
-	long available = si_mem_available();
+	long available = si_mem_available() + ml_boosted_pages();
 
 	return available > 0 ? (u64)available << PAGE_SHIFT : 0;
 }

@@ -40,6 +40,7 @@
 #define ML_CACHE_LOOK_MS	100U	/* while page cache is read again */
 #define ML_STOCK_FIRST_MS	5000	/* after it did not help */
 #define ML_STOCK_MAX_MS		600000
+#define ML_MOVED_US		500000ULL	/* after which cache that moved is forgotten */
 #define ML_WAITS_FIRST_MS	1000
 #define ML_WAITS_MAX_MS		300000
 
@@ -229,12 +230,15 @@ static u32 ml_grow_room(struct ml_device *ml, bool urgent)
  * waits for a large page does. Not at once again, because the cache may take the next
  * block as well.
  */
-static void ml_grow_mind_waits(struct ml_grow *g, u64 stock_mark)
+static void ml_grow_mind_waits(struct ml_grow *g, u64 stock_mark, u64 elapsed_us)
 {
-	u64 waits = ml_large_waits();
+	u64 waits = ml_large_waits(), io = ml_block_io_bytes(), cache = ml_file_bytes();
 
+	/* Over a while: looks can be 4 ms apart. */
+	g->moved -= g->moved * min(elapsed_us, ML_MOVED_US) / ML_MOVED_US;
+	g->moved += io - g->last_io + max(cache, g->last_cache) - min(cache, g->last_cache);
 	if (waits != g->last_waits && time_after_eq(jiffies, g->next_wait) &&
-	    ml_stock_missed(&g->stock, stock_mark)) {
+	    ml_stock_missed(&g->stock, stock_mark, g->moved)) {
 		g->wait_ms = ml_backoff_ms(g->wait_ms, ML_WAITS_FIRST_MS, ML_WAITS_MAX_MS);
 		g->next_wait = jiffies + msecs_to_jiffies(g->wait_ms);
 	} else if (time_after(jiffies, g->next_wait + msecs_to_jiffies(ML_WAITS_MAX_MS))) {
@@ -242,6 +246,8 @@ static void ml_grow_mind_waits(struct ml_grow *g, u64 stock_mark)
 		g->next_wait = jiffies;
 	}
 	g->last_waits = waits;
+	g->last_io = io;
+	g->last_cache = cache;
 }
 
 /*
@@ -287,7 +293,7 @@ static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 	ml_grow_mind_stock(g, available, have_before);
 	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, ml_free_bytes(),
 					  elapsed_us, ml->blocks.mb_bytes);
-	ml_grow_mind_waits(g, ml_stock_mark(marks));
+	ml_grow_mind_waits(g, ml_stock_mark(marks), elapsed_us);
 	WRITE_ONCE(g->rate, rate);
 	g->last_attempts = attempts;
 	g->last_available = available;

@@ -49,6 +49,9 @@ struct ml_grow {
 	u64 last_again;			/* bytes of page cache read again */
 	u64 cache_credit;		/* bytes */
 	u64 last_waits;			/* for a large page */
+	u64 last_io;			/* bytes of block devices */
+	u64 last_cache;			/* bytes of page cache */
+	u64 moved;			/* bytes of both, lately */
 	unsigned long next_wait;	/* jiffies; until then waits do not count */
 	u32 wait_ms;			/* how long they did not, doubles */
 	u32 last_attempts;		/* to empty a block, which looks like programs taking memory */

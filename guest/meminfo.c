@@ -4,6 +4,7 @@
  * because the kernel's iterators are not for modules. Watermarks are read without
  * the boost that the kernel, or cache.c, gives them for a moment.
  */
+#include <linux/blk_types.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
@@ -109,16 +110,34 @@ u64 ml_read_again_bytes(void)
 	return (u64)global_node_page_state(WORKINGSET_REFAULT_FILE) << PAGE_SHIFT;
 }
 
-u64 ml_large_waits(void)
+#ifdef CONFIG_VM_EVENT_COUNTERS
+static u64 ml_events(enum vm_event_item item)
 {
-	u64 waits = 0;
-#if defined(CONFIG_COMPACTION) && defined(CONFIG_VM_EVENT_COUNTERS)
+	u64 events = 0;
 	int cpu;
 
 	for_each_online_cpu(cpu)
-		waits += READ_ONCE(per_cpu(vm_event_states, cpu).event[COMPACTSTALL]);
+		events += READ_ONCE(per_cpu(vm_event_states, cpu).event[item]);
+	return events;
+}
 #endif
-	return waits;
+
+u64 ml_large_waits(void)
+{
+#if defined(CONFIG_COMPACTION) && defined(CONFIG_VM_EVENT_COUNTERS)
+	return ml_events(COMPACTSTALL);
+#else
+	return 0;
+#endif
+}
+
+u64 ml_block_io_bytes(void)
+{
+#ifdef CONFIG_VM_EVENT_COUNTERS
+	return (ml_events(PGPGIN) + ml_events(PGPGOUT)) << SECTOR_SHIFT;
+#else
+	return 0;
+#endif
 }
 
 /* The next zone of kernel memory in use; from the first on if after is NULL. */

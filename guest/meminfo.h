@@ -20,6 +20,7 @@ u64 ml_large_free_bytes(void);
 /* Since boot: page cache that was given up and read again, and waits for a large page. */
 u64 ml_read_again_bytes(void);
 u64 ml_large_waits(void);
+u64 ml_block_io_bytes(void);	/* read and written by block devices, since boot */
 
 /* Zones that kernel allocations can use, and those that only movable ones can. */
 u64 ml_kernel_available_bytes(void);

@@ -20,6 +20,7 @@ static u64 ml_need_div(u64 a, u64 b) { return a / b; }
 #define ML_STOCK_MAX_BYTES	(256 * ML_NEED_MIB)
 #define ML_STOCK_SHARE		4			/* of the low mark */
 #define ML_STOCK_AHEAD_MS	200
+#define ML_STOCK_MOVED_BYTES	(256 * 1024ULL)
 #define ML_RATE_LEAST_US	20000			/* over less, any use looks fast */
 #define ML_CACHE_BORNE_BYTES_S	(4 * ML_NEED_MIB)
 #define ML_CACHE_CREDIT_BLOCKS	4
@@ -89,9 +90,9 @@ void ml_stock_look(struct ml_stock *stock, u64 large, u64 cache, u64 added, u64 
 						  ml_most(elapsed_us, ML_RATE_LEAST_US)));
 }
 
-bool ml_stock_missed(struct ml_stock *stock, u64 mark)
+bool ml_stock_missed(struct ml_stock *stock, u64 mark, u64 moved)
 {
-	if (stock->large >= mark / 4 || stock->cache == stock->least)
+	if (stock->large >= mark / 4 || stock->cache == stock->least || moved >= ML_STOCK_MOVED_BYTES)
 		return false;
 	stock->least = stock->cache;
 	return true;

@@ -61,9 +61,11 @@ void ml_stock_look(struct ml_stock *stock, u64 large, u64 cache, u64 added, u64 
 
 /*
  * Somebody waited for memory in one piece: what the page cache took is missed, if
- * it took the stock. Returns whether that makes a difference.
+ * it took the stock, and if it was not the cache that waited: file systems try for
+ * large pages when they read and write (`moved` bytes lately, or by so much the cache
+ * changed), and do as well without. Returns whether that makes a difference.
  */
-bool ml_stock_missed(struct ml_stock *stock, u64 mark);
+bool ml_stock_missed(struct ml_stock *stock, u64 mark, u64 moved);
 
 /* How many memory blocks more it takes; 0 while the mark is kept. */
 u32 ml_stock_want(const struct ml_stock *stock, u64 mark, u64 mb_bytes, u32 most);

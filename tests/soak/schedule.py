@@ -36,7 +36,7 @@ RESTARTS_UNTIL = 0.6	# of the time; then the daemon's memory is watched
 
 # How often, against the others.
 WEIGHTS = {
-    "hog": 60, "write": 8, "check": 8, "remove": 4, "storm": 8, "drop-cache": 2, "compact": 2,
+    "hog": 60, "write": 8, "check": 8, "remove": 4, "storm": 8, "scan": 4, "drop-cache": 2, "compact": 2,
     "target": 10, "no-target": 5, "limit": 4, "report-now": 6, "kill-daemon": 3, "restart-daemon": 2,
     "pause-daemon": 2, "squeeze": 2, "audit": 3, "reboot": 1, "rest": 2,
 }
@@ -198,6 +198,11 @@ class Schedule:
             return None
         own = drawn.randrange(2, room)
         return {"children": children, "own": own, "rounds": drawn.randrange(1, 4), "mib": own + children // 2}
+
+    def _scan(self, drawn, view, guest):
+        """What is read once and never again. It stays in the page cache, and so in what is resident."""
+        mib = self._size(drawn, view, guest, HOG_MOST_MIB)
+        return None if mib is None else {"mib": mib}
 
     # --- files ---
 

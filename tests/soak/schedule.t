@@ -49,7 +49,7 @@ class World:
     def do(self, action):
         guest = next((g for g in self.guests if g.name == action.guest), None)
         args = action.args
-        if action.kind in ("hog", "storm"):
+        if action.kind in ("hog", "storm", "scan"):
             self.load(guest, args["mib"], squeeze="squeeze" in args)
         elif action.kind == "write":
             self.load(guest, args["mib"], args["slot"],

@@ -75,6 +75,9 @@ class Site:
     def storm(self, children, own, rounds, mib):
         self.begin(f"swarm {children} {own} {rounds}", mib)
 
+    def scan(self, mib):
+        self.begin(f"dd if=/dev/vda of=/dev/null bs=1M count={mib}", mib)
+
     def path(self, slot):
         return f"{WHERE[slot[:-1]]}/{slot}"
 

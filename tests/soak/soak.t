@@ -151,6 +151,9 @@ class Soak:
     def do_storm(self, site, **how):
         site.storm(**how)
 
+    def do_scan(self, site, **how):
+        site.scan(**how)
+
     def do_write(self, site, **how):
         site.write(**how)
 

@@ -36,7 +36,7 @@ RESTARTS_UNTIL = 0.6	# of the time; then the daemon's memory is watched
 
 # How often, against the others.
 WEIGHTS = {
-    "hog": 60, "write": 8, "check": 8, "remove": 4, "storm": 8, "scan": 4, "drop-cache": 2, "compact": 2,
+    "hog": 60, "write": 8, "check": 8, "remove": 4, "storm": 8, "scan": 6, "drop-cache": 2, "compact": 2,
     "target": 10, "no-target": 5, "limit": 4, "report-now": 6, "kill-daemon": 3, "restart-daemon": 2,
     "pause-daemon": 2, "squeeze": 2, "audit": 3, "reboot": 1, "rest": 2,
 }

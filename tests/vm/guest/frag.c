@@ -42,6 +42,7 @@
 #define PIECE_BYTES (2UL << 20)
 #define PIECE_PAGES (PIECE_BYTES / PAGE_BYTES)
 #define PIECES_MAX (64UL << 10)
+#define MOVE_LIMIT_MS 5000
 #define WORDS (PAGE_BYTES / sizeof(uint64_t))
 #define ODD 0x9e3779b97f4a7c15ULL
 #define PFN_MASK ((1ULL << 55) - 1)
@@ -152,17 +153,31 @@ static void take(size_t mib)
 	}
 }
 
+/* Is a page that is kept just being moved? Then it has no address. */
+static bool some_move(const struct piece *p, const uint64_t *entries)
+{
+	for (size_t page = 0; page < PIECE_PAGES; page++)
+		if (is_kept(p, page) && !(entries[page] & PRESENT))
+			return true;
+	return false;
+}
+
 static void read_pagemap(const struct piece *p, uint64_t *entries)
 {
 	size_t n = PIECE_PAGES * sizeof(*entries);
+	unsigned int tries = 0;
 
 	if (pagemap < 0)
 		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0)
 		die("/proc/self/pagemap");
-	if (pread(pagemap, entries, n, (uintptr_t)p->memory / PAGE_BYTES * sizeof(*entries)) !=
-	    (ssize_t)n)
-		die("/proc/self/pagemap");
+	do {
+		if (tries)
+			usleep(1000);
+		if (pread(pagemap, entries, n,
+			  (uintptr_t)p->memory / PAGE_BYTES * sizeof(*entries)) != (ssize_t)n)
+			die("/proc/self/pagemap");
+	} while (some_move(p, entries) && ++tries < MOVE_LIMIT_MS);
 }
 
 typedef bool (*keeps)(uint64_t pfn, uint64_t seed, uint64_t percent);

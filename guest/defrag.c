@@ -4,8 +4,8 @@
  *
  * A round takes a census of a zone, chooses blocks by the policy, and asks the
  * kernel for each run of them as a contiguous range: it moves away what is in
- * use, into the smallest free pieces first. The range is freed at once, and then
- * is one free page for reporting to find. What the kernel could not empty is left
+ * use, into the smallest free pieces first, and what is left is one free page for
+ * reporting to find. What the kernel could not empty is left
  * alone for a while, longer each time.
  *
  * The thread looks every ML_LOOK_MS at counters of the kernel's. It begins when
@@ -42,6 +42,7 @@
 #define ML_ROUND_BLOCKS		64
 #define ML_ROUND_PAGES		16384
 #define ML_RUN_BLOCKS		16	/* 32 MiB that nobody can allocate meanwhile */
+#define ML_HOLD_BLOCKS		4	/* a range that is worth another call of the kernel's */
 #define ML_GREW			64	/* pages more in a block than when it was chosen: leave it */
 #define ML_CALL_COST		128
 #define ML_BLOCK_COST		64
@@ -108,19 +109,24 @@ static void ml_vain_add(struct ml_device *ml, unsigned long pfn)
 	atomic64_inc(&ml->defrag.failures);
 }
 
-/* Empty n adjacent blocks. Returns the kernel's answer. */
-static int ml_defrag_call(struct ml_device *ml, unsigned long pfn, u32 n, u64 used)
+/*
+ * Empty n adjacent blocks. What the kernel has emptied it hands out, and kernels
+ * that zero what they hand out then zero all of it, in vain, and pass it on page
+ * by page. So of a longer range we have its first page before, and hold on to it:
+ * the kernel moves all else away and finds in the end that the range is not free.
+ */
+static void ml_defrag_call(struct ml_device *ml, unsigned long pfn, u32 n, u64 used)
 {
+	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
 	unsigned long pages = (unsigned long)n * ML_CENSUS_PAGES;
 	u64 holes = (pages - min_t(u64, used, pages)) << PAGE_SHIFT;
-	int rc;
 
 	atomic64_add(holes, &ml->defrag.isolated_bytes);
-	rc = ml_alloc_contig_range(pfn, pfn + pages, GFP_KERNEL | __GFP_NOWARN);
-	if (!rc)
+	if (n >= ML_HOLD_BLOCKS && !ml_alloc_contig_range(pfn, pfn + 1, gfp))
+		ml_drain_around(pfn_to_page(pfn), pfn, pfn + pages);
+	else if (!ml_alloc_contig_range(pfn, pfn + pages, gfp))
 		free_contig_range(pfn, pages);
 	atomic64_sub(holes, &ml->defrag.isolated_bytes);
-	return rc;
 }
 
 /* What became of n blocks that were to be emptied? Returns how many are free. */
@@ -153,15 +159,14 @@ static void ml_defrag_part(struct ml_device *ml, struct zone *zone, unsigned lon
 {
 	u64 used = 0;
 	u32 i, cleared;
-	int rc;
 
 	for (i = 0; i < n; i++)
 		used += census[i].used;
-	rc = ml_defrag_call(ml, pfn, n, used);
+	ml_defrag_call(ml, pfn, n, used);
 	cleared = ml_defrag_count(ml, zone, pfn, census, n);
-	if (rc && n == 1 && !cleared)
+	if (n == 1 && !cleared)
 		ml_vain_add(ml, pfn);
-	for (i = 0; rc == -EBUSY && n > 1 && i < n; i++) {
+	for (i = 0; n > 1 && i < n; i++) {
 		unsigned long at = pfn + i * ML_CENSUS_PAGES;
 
 		if (census[i].kind != ML_KIND_MOVABLE || ml_defrag_stopped(ml))

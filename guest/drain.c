@@ -81,20 +81,32 @@ static struct page *ml_drain_take(struct zone *zone, unsigned int order)
 	return page;
 }
 
-/* Ask for this page, which is ours. Whether it still is: anything else cannot be. */
-static bool ml_drain_ask(struct page *page)
+/*
+ * Ask for a range with this page, which is ours. Whether it still is: anything else
+ * cannot be.
+ */
+static bool ml_drain_range(struct page *page, unsigned long start, unsigned long end)
 {
-	unsigned long pfn = page_to_pfn(page);
-
 	lock_page(page);
 	ml_set_page_movable(page, &ml_drain_ops);
 	unlock_page(page);
-	if (WARN_ON_ONCE(!ml_alloc_contig_range(pfn, pfn + 1, GFP_KERNEL | __GFP_NOWARN)))
+	if (WARN_ON_ONCE(!ml_alloc_contig_range(start, end, GFP_KERNEL | __GFP_NOWARN)))
 		return false;
 	lock_page(page);
 	ml_clear_page_movable(page);
 	unlock_page(page);
 	return true;
+}
+
+static bool ml_drain_ask(struct page *page)
+{
+	return ml_drain_range(page, page_to_pfn(page), page_to_pfn(page) + 1);
+}
+
+void ml_drain_around(struct page *page, unsigned long start, unsigned long end)
+{
+	if (ml_drain_range(page, start, end))
+		__free_page(page);
 }
 
 /*
@@ -129,7 +141,10 @@ static bool ml_drain_by_pages(struct zone *zone, u64 enough)
 	return done;
 }
 
-/* By a whole block: that will do, but it is zeroed, so the host must back it. */
+/*
+ * By a whole block: that will do, but it is zeroed, so the host must back it. For
+ * less than ML_DRAIN_BYTES not worth it.
+ */
 static bool ml_drain_by_block(struct zone *zone, u64 enough)
 {
 	struct page *page = ml_drain_take(zone, pageblock_order);
@@ -143,7 +158,9 @@ bool ml_drain_zone(struct zone *zone)
 {
 	u64 enough = ml_drain_bytes(zone) / 2;
 
-	return ml_drain_by_pages(zone, enough) || ml_drain_by_block(zone, enough);
+	if (ml_drain_by_pages(zone, enough))
+		return true;
+	return ml_drain_bytes(zone) >= ML_DRAIN_BYTES && ml_drain_by_block(zone, enough);
 }
 
 /* The first zone from *nid, *z on that is to be drained; moves past it. */

@@ -22,6 +22,14 @@ bool ml_drain(void);
 struct zone;
 bool ml_drain_zone(struct zone *zone);
 
+/*
+ * The same for the zone of a page that is the caller's alone; and all other pages
+ * in [start, end), where it lies, are moved elsewhere as far as they can be. Frees
+ * the page. The kernel's answer says nothing about the others: look at them.
+ */
+struct page;
+void ml_drain_around(struct page *page, unsigned long start, unsigned long end);
+
 /* Is there a zone to drain? Reads one number per CPU and zone. */
 bool ml_drain_due(void);
 

@@ -71,7 +71,8 @@ static bool ml_defrag_disturbs(struct ml_device *ml)
 	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
 					    ml->blocks.mb_bytes);
 
-	return READ_ONCE(ml->shrink.attempt) || READ_ONCE(ml->grow.rate) > ML_FAST_BYTES_S ||
+	return READ_ONCE(ml->shrink.attempt) || READ_ONCE(ml->split.attempt) ||
+	       READ_ONCE(ml->grow.rate) > ML_FAST_BYTES_S ||
 	       time_before(jiffies, READ_ONCE(ml->grow.last_add) + msecs_to_jiffies(ML_QUIET_MS)) ||
 	       ml_available(ml) < marks.reserve;
 }

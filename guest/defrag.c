@@ -365,7 +365,9 @@ static u32 ml_defrag_look(struct ml_device *ml)
 		return ML_LOOK_MS;
 	if (ml_defrag_disturbs(ml))
 		return ML_BUSY_PAUSE_MS;
-	mutex_lock(&d->busy);
+	/* Who works on demand may take a minute. */
+	if (!mutex_trylock(&d->busy))
+		return ML_BUSY_PAUSE_MS;
 	ml_defrag_round(ml, &job);
 	mutex_unlock(&d->busy);
 	if (job.cleared) {

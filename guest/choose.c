@@ -27,9 +27,10 @@ static u64 ml_ratio(u64 a, u64 b) { return a / b; }
 #define ML_MARK_IN_FROM_IN	1	/* if this one is in a run */
 #define ML_MARK_OUT_FROM_IN	2	/* if it is not */
 
+/* Of a full block there is nothing to gain: it may be a huge page. */
 static bool ml_choose_may(const struct ml_census *c)
 {
-	return c->kind == ML_KIND_MOVABLE && c->used;
+	return c->kind == ML_KIND_MOVABLE && c->used && c->used < ML_CENSUS_PAGES;
 }
 
 static u64 ml_block_cost(const struct ml_census *c, const struct ml_limits *limits)

@@ -80,7 +80,7 @@ static struct ml_price check_choice(struct ml_census *c, u32 n, const struct ml_
 		assert_true(runs[i].first + runs[i].count <= n);
 		for (u32 k = runs[i].first; k < runs[i].first + runs[i].count; k++) {
 			assert_int_equal(c[k].kind, ML_KIND_MOVABLE);
-			assert_true(c[k].used > 0);
+			assert_true(c[k].used > 0 && c[k].used < ML_CENSUS_PAGES);
 			assert_false(chosen[k]++);
 		}
 	}

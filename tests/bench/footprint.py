@@ -46,7 +46,7 @@ JOB = ("read -r began rest </proc/uptime; "
        "make -j2 linux' || exit 1; read -r ended rest </proc/uptime; echo \"took $began $ended\"")
 LOOK = "cat /tmp/build.rc 2>/dev/null; grep MemAvailable: /proc/meminfo"
 COLOURS = {"memlease": "#2060c0", "virtio_mem": "#309040", "virtio_balloon_reporting": "#d08020", "fixed": "#888888"}
-SHORT = {"memlease": "memlease", "virtio_mem": "virtio-mem", "virtio_balloon_reporting": "balloon, reporting",
+SHORT = {"memlease": "memlease", "virtio_mem": "virtio-mem", "virtio_balloon_reporting": "reporting balloon",
          "fixed": "fixed size"}
 
 
@@ -165,9 +165,9 @@ def draw(bench):
         rounds = sorted(bench.raw[key], key=lambda r: r["gib_min"])
         points = rounds[len(rounds) // 2]["points"]
         total = bench.median(key, "gib_min")
-        series.append((SHORT[key], f"{total:.2f} GiB·min", COLOURS[key], False, points))
+        series.append((SHORT[key], f"{total:.2f}", COLOURS[key], False, points))
     with open(os.path.join(OUT, "footprint.svg"), "w") as file:
-        file.write(chart.svg("Memory behind a VM of at most 4 GiB that builds a program, then idles", series, [],
+        file.write(chart.svg("Memory behind a VM of at most 4 GiB that builds a program, then idles (GiB·min)", series, [],
                              legend=220))
     bench.say("the curves: build/bench/footprint.svg")
 

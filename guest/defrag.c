@@ -68,8 +68,7 @@ static bool ml_defrag_stopped(struct ml_device *ml)
 /* Does the guest need its processors and its memory for something better? */
 static bool ml_defrag_disturbs(struct ml_device *ml)
 {
-	struct ml_marks marks = ml_marks_of(ml_total_bytes(), READ_ONCE(ml->low_mark_bytes),
-					    ml->blocks.mb_bytes);
+	struct ml_marks marks = ml_marks_now(ml);
 
 	return READ_ONCE(ml->shrink.attempt) || READ_ONCE(ml->split.attempt) ||
 	       READ_ONCE(ml->grow.rate) > ML_FAST_BYTES_S ||

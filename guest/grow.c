@@ -25,6 +25,7 @@
 
 #include "compat/compat.h"
 #include "memlease.h"
+#include "pace.h"
 
 #define ML_PAUSE_FIRST_MS	200
 #define ML_PAUSE_MAX_MS		5000
@@ -33,10 +34,8 @@
 #define ML_IDLE_LOOK_MS		100U	/* while nothing can be borrowed */
 #define ML_SLOW_BYTES_S		(1ULL << 20)
 #define ML_GUARD_MS		20U	/* while a memory block is being emptied */
+#define ML_PACE_FREE_BLOCKS	2	/* memory blocks' worth of free memory: then there is time */
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
-#define ML_RESERVE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
-#define ML_SPARE_BYTES		(256ULL << 10)	/* what a memory block takes beside its page array */
-#define ML_RESERVE_PAUSE_MS	2000
 #define ML_CACHE_LOOK_MS	100U	/* while page cache is read again */
 #define ML_STOCK_FIRST_MS	5000	/* after it did not help */
 #define ML_STOCK_MAX_MS		600000
@@ -59,56 +58,6 @@ static void ml_grow_refused(struct ml_device *ml, u32 reason)
 	ml_grow_pause(g);
 }
 
-/* Give one page of the reserve to the kernel, if there is one left. */
-static bool ml_grow_use_reserve(struct ml_grow *g)
-{
-	u32 i;
-
-	for (i = 0; i < ML_GROW_RESERVE; i++) {
-		if (!g->reserve[i])
-			continue;
-		__free_pages(g->reserve[i], ML_RESERVE_ORDER);
-		g->reserve[i] = NULL;
-		return true;
-	}
-	return false;
-}
-
-/* See to it that there is memory for the page array of one more block. */
-static int ml_grow_make_way(struct ml_device *ml)
-{
-	u64 need = ml->blocks.mb_bytes / PAGE_SIZE * sizeof(struct page) + ML_SPARE_BYTES;
-
-	if (ml->blocks.memmap_inside)
-		return 0;
-	/* The kernel warns if it has to make do with small pages. */
-	while (ml_kernel_free_bytes() < need || !ml_kernel_has_page(ML_RESERVE_ORDER))
-		if (!ml_grow_use_reserve(&ml->grow))
-			break;
-	return ml_kernel_free_bytes() < need ? -ENOMEM : 0;
-}
-
-/* Have the reserve (again), if that is easy. */
-static void ml_grow_keep_reserve(struct ml_device *ml)
-{
-	struct ml_grow *g = &ml->grow;
-	u32 i;
-
-	if (ml->blocks.memmap_inside) {
-		while (ml_grow_use_reserve(g))
-			;
-		return;
-	}
-	if (time_before(jiffies, g->next_reserve))
-		return;
-	for (i = 0; i < ML_GROW_RESERVE; i++) {
-		if (!g->reserve[i])
-			g->reserve[i] = alloc_pages(GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC,
-						    ML_RESERVE_ORDER);
-	}
-	g->next_reserve = jiffies + msecs_to_jiffies(ML_RESERVE_PAUSE_MS);
-}
-
 /* Hand a block to Linux that was granted whole. */
 static int ml_grow_add(struct ml_device *ml, u32 i)
 {
@@ -121,7 +70,7 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 		ml_split_interrupt(ml);
 		mutex_lock(&b->hotplug);
 	}
-	rc = ml_grow_make_way(ml);
+	rc = ml_reserve_use(ml);
 	if (!rc)
 		rc = ml_blocks_add(ml, i);
 	mutex_unlock(&b->hotplug);
@@ -145,6 +94,19 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 	return 0;
 }
 
+/*
+ * Adding a block takes milliseconds of a vCPU. As long as programs take little and
+ * there is room, they come first.
+ */
+static void ml_grow_pace(struct ml_device *ml, u64 began_ns)
+{
+	struct ml_grow *g = &ml->grow;
+
+	if (!atomic_read(&g->urgent) && g->rate < ML_PACE_BYTES_S &&
+	    ml_free_bytes() > ML_PACE_FREE_BLOCKS * ml->blocks.mb_bytes)
+		ml_pace(ktime_get_ns() - began_ns);
+}
+
 /* Borrow and add up to n blocks. Returns how many Linux has got. */
 static u32 ml_grow_by(struct ml_device *ml, u32 n, enum ml_reason_grow why, bool kernel)
 {
@@ -153,6 +115,7 @@ static u32 ml_grow_by(struct ml_device *ml, u32 n, enum ml_reason_grow why, bool
 	u32 picked[ML_GROW_STEP];
 	u32 i, got = 0, slots = ml->blocks.slots_per_mb;
 	u32 reason = MEMLEASE_WHY_OK;
+	u64 began_ns;
 	int rc;
 
 	n = ml_blocks_take(ml, kernel, picked, min3(n, (u32)ML_GROW_STEP, ml->fixed.max_extents));
@@ -187,7 +150,9 @@ static u32 ml_grow_by(struct ml_device *ml, u32 n, enum ml_reason_grow why, bool
 			ml_blocks_return(ml, picked[i], g->give_back);
 		} else {
 			ml_blocks_set(ml, picked[i], ML_COMMITTED);
+			began_ns = ktime_get_ns();
 			got += !ml_grow_add(ml, picked[i]);
+			ml_grow_pace(ml, began_ns);
 		}
 	}
 	atomic64_add(got, &g->added_for[why]);
@@ -428,7 +393,7 @@ static void ml_grow_work(struct work_struct *work)
 		if (!ml_grow_round(ml, asked && !round))
 			break;
 	memalloc_noreclaim_restore(flags);
-	ml_grow_keep_reserve(ml);
+	ml_reserve_keep(ml);
 	if (asked) {
 		atomic_inc(&g->answered);
 		wake_up_all(&g->wait);
@@ -527,7 +492,7 @@ int ml_grow_init(struct ml_device *ml)
 	g->stopped = true;
 	g->not_before = jiffies;
 	g->next_kick = jiffies;
-	g->next_reserve = jiffies;
+	ml_reserve_init(ml);
 	g->next_wait = jiffies;
 	g->next_stock = jiffies;
 	g->last_add = jiffies - HZ;
@@ -566,8 +531,7 @@ void ml_grow_exit(struct ml_device *ml)
 	ml_shrinker_free(g->shrinker);
 	if (g->wq)
 		destroy_workqueue(g->wq);
-	while (ml_grow_use_reserve(g))
-		;
+	ml_reserve_exit(ml);
 	ml_request_free(g->borrow);
 	ml_request_free(g->give_back);
 }

@@ -17,7 +17,6 @@
 #include "pure.h"
 
 #define ML_GROW_STEP	16	/* most memory blocks of one BORROW */
-#define ML_GROW_RESERVE	3	/* pages of one block each, see grow.c */
 
 struct ml_device;
 struct ml_request;
@@ -31,8 +30,6 @@ struct ml_grow {
 	struct shrinker *shrinker;
 	struct notifier_block oom;
 	bool oom_registered;
-	struct page *reserve[ML_GROW_RESERVE];
-	unsigned long next_reserve;	/* jiffies; when to try again to have it */
 	bool stopped;			/* device gone, broken or asleep */
 
 	/* the worker's own view */

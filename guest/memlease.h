@@ -16,6 +16,7 @@
 #include "blocks.h"
 #include "meminfo.h"
 #include "need.h"
+#include "reserve.h"
 #include "grow.h"
 #include "split.h"
 #include "watch.h"
@@ -34,6 +35,7 @@ struct ml_device {
 	struct ml_queue queue;
 	struct virtqueue *event_vq;
 	struct ml_blocks blocks;
+	struct ml_reserve reserve;
 	struct ml_grow grow;
 	struct ml_watch watch;
 	struct ml_split split;

@@ -210,6 +210,11 @@ u32 ml_backoff_ms(u32 prev_ms, u32 first_ms, u32 max_ms)
 	return ml_min((u64)prev_ms * 2, max_ms);
 }
 
+u32 ml_pace_us(u64 took_ns)
+{
+	return ml_min(ml_div(took_ns, 1000) * ML_PACE_TIMES, ML_PACE_MAX_US);
+}
+
 const char *ml_reason_text(u32 reason)
 {
 	switch (reason) {

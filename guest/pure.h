@@ -94,6 +94,14 @@ bool ml_may_shrink(u64 available, u64 mb_bytes, u64 reserve);
 /* The pause after one of prev_ms: first_ms, then twice as long, up to max_ms. */
 u32 ml_backoff_ms(u32 prev_ms, u32 first_ms, u32 max_ms);
 
+/*
+ * How long to leave a busy vCPU to programs after a piece of work that took so
+ * long: such that they have 95 % of it. Bounded, because somebody may wait.
+ */
+#define ML_PACE_TIMES	19
+#define ML_PACE_MAX_US	100000
+u32 ml_pace_us(u64 took_ns);
+
 /* In words; never NULL. */
 const char *ml_reason_text(u32 reason);		/* enum memlease_reason */
 const char *ml_broken_text(u32 broken);		/* enum memlease_broken */

@@ -21,6 +21,7 @@
 
 #include "drain.h"
 #include "memlease.h"
+#include "pace.h"
 
 /* The kernel's own state of a page_reporting_dev_info; see mm/page_reporting.c. */
 #define ML_PAGE_REPORTING_REQUESTED	1
@@ -31,6 +32,7 @@
 #define ML_REFUSED_PAUSE_MS	2000
 #define ML_DRAIN_PAUSE_MS	700u
 #define ML_DRAIN_PAUSE_MAX_MS	12000u	/* while it is in vain */
+#define ML_PACE_PIECE_NS	(2 * NSEC_PER_MSEC)	/* a batch takes no longer; the rest was a pause */
 
 /*
  * Is this page the VM's own boot memory? Memory that was plugged in by somebody
@@ -101,6 +103,22 @@ static int ml_report_list(struct ml_device *ml, struct scatterlist *sgl, u32 nen
 }
 
 /*
+ * Reporting by itself is in no hurry, unless programs take memory: then what is
+ * isolated here goes back to them at once. The kernel's part of the work, finding
+ * the pages, lies between two calls.
+ */
+static void ml_report_pace(struct ml_device *ml)
+{
+	struct ml_report *r = &ml->report;
+	u64 now = ktime_get_ns();
+
+	if (!READ_ONCE(r->hurry) && READ_ONCE(ml->grow.rate) < ML_PACE_BYTES_S)
+		/* By half, because what waits here is memory that programs may want. */
+		ml_pace(min_t(u64, now - r->paced_ns, ML_PACE_PIECE_NS) / 2);
+	r->paced_ns = ktime_get_ns();
+}
+
+/*
  * The kernel hands us free pages, which nobody else can use until we return. It
  * queues its work on one workqueue and we queue it on another, so two passes can
  * run at a time: without the lock the second would write its pages into the
@@ -123,6 +141,7 @@ static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatter
 	atomic64_add(bytes, &r->isolated_bytes);
 	mutex_lock(&r->one_pass);
 	rc = ml_report_list(ml, sgl, nents);
+	ml_report_pace(ml);
 	mutex_unlock(&r->one_pass);
 	atomic64_sub(bytes, &r->isolated_bytes);
 	return rc;
@@ -155,6 +174,8 @@ static u32 ml_report_drive_once(struct ml_device *ml)
 				    min(2 * r->drain_pause_ms, ML_DRAIN_PAUSE_MAX_MS);
 		r->last_drain = jiffies;
 	}
+	WRITE_ONCE(r->hurry, now);
+	r->paced_ns = ktime_get_ns();
 	do {
 		before = r->offered;
 		refused = r->offered - atomic64_read(&r->reported);

@@ -28,6 +28,8 @@ struct ml_report {
 	bool registered;
 	bool held;			/* device gone, broken or asleep */
 	bool now;			/* report all that is free, whether it is news or not */
+	bool hurry;			/* the run of drive was asked for by the host */
+	u64 paced_ns;			/* when the last batch was through, pause included */
 	u32 interval_ms;
 	unsigned long last_drain;	/* jiffies */
 	u32 drain_pause_ms;

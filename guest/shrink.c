@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 
 #include "memlease.h"
+#include "pace.h"
 
 #define ML_ATTEMPT_MS		5000
 #define ML_CACHE_MS		500	/* for page cache to make way */
@@ -157,26 +158,6 @@ static u32 ml_shrink_pick(struct ml_device *ml)
 	return best;
 }
 
-static void ml_shrink_return(struct ml_device *ml, u32 i)
-{
-	struct ml_span span = ml_blocks_span(ml, i, ml->blocks.block[i].held);
-	int rc;
-
-	if (READ_ONCE(ml->blocks.block[i].state) != ML_RETURNING)
-		ml_blocks_set(ml, i, ML_RETURNING);
-	ml_request_spans(ml->shrink.give_back, MEMLEASE_REQ_RETURN, &span, 1);
-	rc = ml_queue_call(&ml->queue, ml->shrink.give_back);
-	if (!rc && ml_request_done(ml->shrink.give_back, 0) != span.count)
-		rc = -EAGAIN;
-	WRITE_ONCE(ml->blocks.block[i].stuck, rc != 0);
-	if (rc) {
-		ml_failed(ml, "RETURN", rc);
-		return;
-	}
-	ml_blocks_hold(ml, i, 0);
-	ml_blocks_set(ml, i, ML_VACANT);
-}
-
 /*
  * See to it that what block i holds finds room elsewhere. Page cache that nobody
  * uses makes way for it; otherwise the kernel would reclaim while it moves pages,
@@ -230,7 +211,7 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 	mutex_unlock(&b->hotplug);
 	ml_defrag_go_on(ml);
 	if (!rc)
-		ml_shrink_return(ml, i);
+		ml_blocks_return(ml, i, s->give_back);
 }
 
 /* Try each block once, the emptiest first, as far as it is needed and can be borne. */
@@ -238,6 +219,7 @@ static void ml_shrink_round(struct ml_device *ml)
 {
 	struct ml_shrink *s = &ml->shrink;
 	u32 i, count = ml->blocks.count;
+	u64 began_ns;
 
 	s->busy = false;
 	/* What is free goes first: that takes no work, and nobody misses it. */
@@ -247,9 +229,7 @@ static void ml_shrink_round(struct ml_device *ml)
 		cond_resched();
 	}
 	while (!ml_shrink_enough(ml) && !ml_shrink_changed(ml)) {
-		struct ml_marks marks = ml_marks_of(ml_total_bytes(),
-						    READ_ONCE(ml->low_mark_bytes),
-						    ml->blocks.mb_bytes);
+		struct ml_marks marks = ml_marks_now(ml);
 		u64 available = ml_available(ml);
 
 		if (!ml_may_shrink(available, ml->blocks.mb_bytes, marks.reserve))
@@ -264,7 +244,9 @@ static void ml_shrink_round(struct ml_device *ml)
 			break;
 		s->rank[i] = ML_RANK_NEVER;
 		ml_shrink_make_room(ml, i, marks.reserve);
+		began_ns = ktime_get_ns();
 		ml_shrink_one(ml, i);
+		ml_pace(ktime_get_ns() - began_ns);
 	}
 }
 

@@ -256,6 +256,9 @@ static void test_backoff(void **state)
 	u32 ms = 0;
 	(void)state;
 
+	assert_int_equal(ml_pace_us(0), 0);
+	assert_int_equal(ml_pace_us(1000000), 19000);	/* 1 ms of work, 19 ms for programs */
+	assert_int_equal(ml_pace_us(3600ULL * 1000000000), ML_PACE_MAX_US);
 	ms = ml_backoff_ms(ms, 200, 5000);
 	assert_int_equal(ms, 200);
 	ms = ml_backoff_ms(ms, 200, 5000);

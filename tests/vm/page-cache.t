@@ -19,7 +19,7 @@ from lib.tap import main, until
 
 DISK_MIB = 64
 SCAN_MIB = 1536
-SET_MIB = 640
+SET_MIB = 1024
 PASSES = 12
 SCAN_MAY_MIB = 256	# what a VM that has its fill of page cache keeps ready for programs
 

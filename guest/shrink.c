@@ -4,8 +4,9 @@
  *
  * A round takes the blocks from the emptiest to the fullest and tries each once,
  * as long as the guest keeps its reserve. One attempt has at most
- * ML_ATTEMPT_MS: the kernel goes on for ever with a page that does not move, so
- * `alarm` sends a signal, which is what it heeds. After a round that did not get
+ * ML_ATTEMPT_MS of a processor, and less if the deadline comes: the kernel goes on
+ * for ever with a page that does not move, so `alarm` sends a signal, which is what
+ * it heeds. After a round that did not get
  * there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
  * to 5 s), and begins anew; a round that ended because programs take memory fast
  * is followed by another after 200 ms. A new target ends the attempt and the pause.
@@ -20,7 +21,9 @@
 #include "memlease.h"
 #include "pace.h"
 
-#define ML_ATTEMPT_MS		5000
+#define ML_ATTEMPT_MS		5000	/* of a processor */
+#define ML_ATTEMPT_MAX_MS	30000
+#define ML_ALARM_AGAIN_MS	500
 #define ML_CACHE_MS		500	/* for page cache to make way */
 #define ML_PAUSE_FIRST_MS	1000
 #define ML_PAUSE_MAX_MS		60000
@@ -51,11 +54,39 @@ void ml_shrink_interrupt(struct ml_device *ml)
 	send_sig(ML_ALARM_SIGNAL, ml->shrink.task, 1);
 }
 
+/* What the thread has had of a processor. */
+static u64 ml_shrink_ran_ns(struct ml_shrink *s)
+{
+	return READ_ONCE(s->task->se.sum_exec_runtime);
+}
+
 static void ml_shrink_alarm(struct work_struct *work)
 {
 	struct ml_shrink *s = container_of(to_delayed_work(work), struct ml_shrink, alarm);
+	u64 now = ktime_get_ns();
 
+	/* Programs came first, and nobody waits: it has hardly begun. */
+	if (now < s->attempt_end_ns &&
+	    ml_shrink_ran_ns(s) - s->attempt_ran_ns < ML_ATTEMPT_MS * NSEC_PER_MSEC) {
+		queue_delayed_work(container_of(s, struct ml_device, shrink)->wq, &s->alarm,
+				   msecs_to_jiffies(ML_ALARM_AGAIN_MS));
+		return;
+	}
 	ml_shrink_interrupt(container_of(s, struct ml_device, shrink));
+}
+
+/* An attempt begins: set the alarm. One at a time, by the thread. */
+static void ml_shrink_set_alarm(struct ml_device *ml)
+{
+	struct ml_shrink *s = &ml->shrink;
+	u64 now = ktime_get_ns(), left_ms = ML_ATTEMPT_MAX_MS;
+
+	/* Past the deadline nobody waits: an attempt may take its full time. */
+	if (s->deadline_ns > now)
+		left_ms = clamp(div_u64(s->deadline_ns - now, NSEC_PER_MSEC), 100ULL, left_ms);
+	s->attempt_end_ns = now + left_ms * NSEC_PER_MSEC;
+	s->attempt_ran_ns = ml_shrink_ran_ns(s);
+	mod_delayed_work(ml->wq, &s->alarm, msecs_to_jiffies(min_t(u64, left_ms, ML_ATTEMPT_MS)));
 }
 
 void ml_shrink_kick(struct ml_device *ml)
@@ -182,13 +213,8 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 {
 	struct ml_blocks *b = &ml->blocks;
 	struct ml_shrink *s = &ml->shrink;
-	u64 now = ktime_get_ns(), left_ms = ML_ATTEMPT_MS;
 	u8 state;
 	int rc = 0;
-
-	/* Past the deadline nobody waits: an attempt may take its full time. */
-	if (s->deadline_ns > now)
-		left_ms = clamp(div_u64(s->deadline_ns - now, NSEC_PER_MSEC), 100ULL, left_ms);
 
 	ml_defrag_keep_off(ml);
 	mutex_lock(&b->hotplug);
@@ -196,7 +222,7 @@ static void ml_shrink_one(struct ml_device *ml, u32 i)
 	if (state == ML_ADDED || state == ML_ONLINE) {
 		flush_signals(current);
 		set_user_nice(current, ML_SHRINK_NICE);
-		mod_delayed_work(ml->wq, &s->alarm, msecs_to_jiffies(left_ms));
+		ml_shrink_set_alarm(ml);
 		WRITE_ONCE(s->attempts, s->attempts + 1);
 		WRITE_ONCE(s->attempt, true);
 		/* From now on growing watches that it does not take the last memory. */

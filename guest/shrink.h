@@ -25,6 +25,8 @@ struct ml_shrink {
 	bool held;			/* device gone, broken or asleep */
 	bool everything;		/* the driver goes: return all */
 	bool attempt;			/* a block is being emptied */
+	u64 attempt_end_ns;		/* by then it is given up */
+	u64 attempt_ran_ns;		/* what the thread had run for when it began */
 	u32 attempts;			/* begun so far */
 	bool busy;			/* the last round ended because programs take memory */
 	u64 *rank;			/* per memory block, in this round */

@@ -19,7 +19,7 @@ from tables import show
 
 UNDISTURBED = "undisturbed"
 KEYS = [UNDISTURBED, "memlease", "virtio_mem", "virtio_balloon", "virtio_balloon_reporting"]
-VM_MIB, BOOT_MIB, MOVE_MIB, TOUCH_MIB = 4096, 1024, 3072, 2560
+VM_MIB, BOOT_MIB, MOVE_MIB, TOUCH_MIB = 4096, 1024, 2560, 2048
 ARRAYS_MIB, SAMPLE_MS, SECONDS = 192, 100, 36
 VCPU_CORE, OTHER_CORE = 0, 1
 FREE_AT_S = 2		# a program that held 2.5 GiB ends

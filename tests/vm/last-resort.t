@@ -42,7 +42,7 @@ def rescued(tap):
     h = host(tap, pool="1G", arguments=("--overbook", "100"))
     poor = h.vm("poor", kernel=NEWEST, limit="1G", expected=IN_USE)
     poor.set("--target", "256M")
-    rich = h.vm("rich", kernel=NEWEST, limit="1G", tenant="bolt")
+    rich = h.vm("rich", kernel=NEWEST, limit="1G", tenant="bolt", expected=IN_USE)
     rescues = 0
     for attempt in range(TRIES):
         rich.set("--target", "none")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 BASE_MIB = 200		# what a guest uses of itself, at most
 MARGIN_MIB = 192	# left below a limit: page arrays, reserves, the emergency
-HEADROOM_MIB = 96	# left of the pool
+HEADROOM_MIB = 256	# left of the pool: what was freed and is not reported yet, caches, page tables
 LOAD_LEAST_MIB = 24
 OVER_MIB = (16, 96)	# what a squeeze takes more than is free
 HOG_MOST_MIB = 640

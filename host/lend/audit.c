@@ -34,6 +34,7 @@ static void adopt(struct lend_vm *vm, enum memlease_region region, uint64_t slot
 	}
 	lender_snapshot(vm->lender, &pool);
 	vm_snapshot(vm, &snap);
+	snap.kept_taken = UINT64_MAX;	/* the last blocks are for guests */
 	if (policy_touch(&pool, &snap))
 		move_adopt_in(vm, region, slot);
 }

@@ -181,11 +181,14 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	}
 	lender_snapshot(vm->lender, &pool);
 	vm_snapshot(vm, &snap);
-	if (policy_touch(&pool, &snap) && move_in(vm, region, slot, now_ns) == 0) {
-		/* It may have been there in part, counted as foreign. */
-		if (vm->foreign)
-			audit_count(vm, now_ns);
-		return 0;
+	if (policy_touch(&pool, &snap)) {
+		wait_kept(vm, &pool);
+		if (move_in(vm, region, slot, now_ns) == 0) {
+			/* It may have been there in part, counted as foreign. */
+			if (vm->foreign)
+				audit_count(vm, now_ns);
+			return 0;
+		}
 	}
 	wait_add(vm, region, slot, now_ns);
 	wait_ask(vm->lender, now_ns);

@@ -65,6 +65,7 @@ struct lend_vm {
 	uint64_t waiting;
 	uint64_t since_sum;		/* of since_ns over those waiting, modulo 2^64 */
 	uint64_t asked_ns;		/* last REPORT_NOW */
+	uint64_t kept_taken, kept_turn;	/* of the pool's last blocks, in the lender's kept_turn */
 	uint32_t event_seq;
 
 	/* What the lender's sums hold of this VM. */
@@ -99,6 +100,8 @@ struct lender {
 	uint64_t ticked_ns, boundary_ns;
 	bool behind;
 	bool serve_more;		/* touches wait that could be served */
+	uint64_t kept_turn;		/* goes up when there are more than the last blocks again */
+	bool kept_drawn;		/* the last blocks are drawn upon */
 	bool source_short;		/* the source had no memory where the table had a block */
 };
 
@@ -168,6 +171,8 @@ void wait_drop(struct lend_vm *vm, enum memlease_region region, uint64_t first, 
 void wait_forget(struct lend_vm *vm);
 /* Blocks may have become free: serve who may be served, up to LEND_SERVE_MAX; the rest by lender_work(). */
 void wait_serve(struct lender *l);
+/* A touch gets a block, of a pool that is as it was before: is it one of the last? */
+void wait_kept(struct lend_vm *vm, const struct policy_pool *before);
 /* Touches wait: ask guests for memory. */
 void wait_ask(struct lender *l, uint64_t now_ns);
 

@@ -124,6 +124,7 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out)
 		.guarantee = l->guarantee,
 		.unfilled = l->unfilled,
 		.waiting = l->waiting,
+		.vms = l->vms,
 		.overbook_percent = l->config.overbook_percent,
 	};
 }

@@ -234,6 +234,7 @@ void vm_snapshot(const struct lend_vm *vm, struct policy_vm *out)
 		.oldest_wait_ns = vm->wait_first ? vm->wait_first->since_ns : 0,
 		.waiting = vm->waiting,
 		.asked_ns = vm->asked_ns,
+		.kept_taken = vm->kept_turn == vm->lender->kept_turn ? vm->kept_taken : 0,
 		.connected = vm->state == VM_RUNNING && !vm->rec->broken,
 	};
 }

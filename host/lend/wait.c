@@ -144,18 +144,35 @@ void wait_forget(struct lend_vm *vm)
 	tell_ok(vm->lender);
 }
 
-/* The VM whose turn it is, or NULL. */
-static struct lend_vm *next_waiter(struct lender *l)
+void wait_kept(struct lend_vm *vm, const struct policy_pool *before)
 {
-	struct policy_pool pool;
+	struct lender *l = vm->lender;
+
+	if (vm_resident(vm) < vm->rec->spec.guarantee_blocks)
+		return;
+	if (!policy_at_last(before)) {
+		l->kept_turn += l->kept_drawn;
+		l->kept_drawn = false;
+		return;
+	}
+	if (vm->kept_turn != l->kept_turn)
+		vm->kept_taken = 0;
+	vm->kept_turn = l->kept_turn;
+	vm->kept_taken++;
+	l->kept_drawn = true;
+}
+
+/* The VM whose turn it is, or NULL; and the pool as it is. */
+static struct lend_vm *next_waiter(struct lender *l, struct policy_pool *pool)
+{
 	struct lend_vm *vm;
 	size_t n = 0;
 	int best;
 
 	for (vm = l->waiters; vm && n < LEND_VMS_MAX; vm = vm->wait_next)
 		vm_snapshot(vm, &l->snapshot[n++]);
-	lender_snapshot(l, &pool);
-	best = policy_next_waiter(&pool, l->snapshot, n);
+	lender_snapshot(l, pool);
+	best = policy_next_waiter(pool, l->snapshot, n);
 	if (best < 0)
 		return NULL;
 	for (vm = l->waiters; best > 0; best--)
@@ -169,7 +186,8 @@ void wait_serve(struct lender *l)
 
 	l->serve_more = false;
 	while (l->waiting && pool_free_blocks(&l->pool)) {
-		struct lend_vm *vm = next_waiter(l);
+		struct policy_pool pool;
+		struct lend_vm *vm = next_waiter(l, &pool);
 		enum memlease_region region;
 		uint64_t now_ns = lend_now(l), slot;
 
@@ -181,9 +199,11 @@ void wait_serve(struct lender *l)
 		}
 		region = vm->wait_first->region;
 		slot = vm->wait_first->slot;
-		if (slots_state(&vm->region[region].slots, slot) == SLOT_COMMITTED &&
-		    move_in(vm, region, slot, now_ns) < 0)
-			break;		/* the source is short; the next tick tries again */
+		if (slots_state(&vm->region[region].slots, slot) == SLOT_COMMITTED) {
+			wait_kept(vm, &pool);
+			if (move_in(vm, region, slot, now_ns) < 0)
+				break;	/* the source is short; the next tick tries again */
+		}
 		take(vm, vm->wait_first, NULL, now_ns);
 		if (vm->foreign)
 			audit_count(vm, now_ns);

@@ -45,11 +45,29 @@ struct policy_grant policy_grant(const struct policy_pool *pool, const struct po
 	return g;
 }
 
+uint64_t policy_kept(const struct policy_pool *pool)
+{
+	uint64_t part = pool->blocks / POLICY_KEPT_PART;
+
+	return part < POLICY_KEPT_MOST ? part : POLICY_KEPT_MOST;
+}
+
+bool policy_at_last(const struct policy_pool *pool)
+{
+	return room(pool->free, pool->unfilled) <= policy_kept(pool);
+}
+
 bool policy_touch(const struct policy_pool *pool, const struct policy_vm *vm)
 {
+	uint64_t kept = policy_kept(pool), share = pool->vms ? kept / pool->vms : kept;
+
 	if (!pool->free)
 		return false;
-	return vm->resident < vm->guarantee || pool->free > pool->unfilled;
+	if (vm->resident < vm->guarantee)
+		return true;
+	if (pool->free <= pool->unfilled)
+		return false;
+	return !policy_at_last(pool) || !kept || vm->kept_taken < (share ? share : 1);
 }
 
 int policy_next_waiter(const struct policy_pool *pool, const struct policy_vm *vms, size_t count)

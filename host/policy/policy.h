@@ -9,6 +9,11 @@
  * never fewer than the sum of what VMs still lack of their guarantees
  * (unfilled). So a VM below its guarantee always finds a block, and only the
  * others ever wait.
+ *
+ * The last blocks (policy_kept) go to each VM in equal parts: a VM whose every
+ * vCPU waited for a block could free none, and were it so with all VMs, nothing
+ * would ever be free again. So who fills the pool stops a little before its end,
+ * and the others can go on as far as giving back.
  */
 #ifndef ML_POLICY_POLICY_H
 #define ML_POLICY_POLICY_H
@@ -19,6 +24,8 @@
 
 #include "../../proto/memlease_abi.h"
 
+#define POLICY_KEPT_MOST 64			/* blocks */
+#define POLICY_KEPT_PART 32			/* of the pool, where that is less */
 #define POLICY_ASK_INTERVAL_NS 1000000000ULL	/* between two REPORT_NOW to one VM */
 
 struct policy_pool {
@@ -28,6 +35,7 @@ struct policy_pool {
 	uint64_t guarantee;	/* sum over VMs */
 	uint64_t unfilled;	/* sum over VMs of guarantee less resident, where positive */
 	uint64_t waiting;	/* touches that wait for a block, all VMs */
+	uint64_t vms;
 	uint32_t overbook_percent;	/* most sum of commitments, in percent; 0: no bound */
 };
 
@@ -38,6 +46,7 @@ struct policy_vm {
 	uint64_t oldest_wait_ns;	/* boot time at which its oldest waiting touch began */
 	uint64_t waiting;		/* touches */
 	uint64_t asked_ns;		/* boot time of its last REPORT_NOW, 0: never */
+	uint64_t kept_taken;		/* of the last blocks, since there were more */
 	bool connected;
 };
 
@@ -53,6 +62,12 @@ struct policy_grant {
  */
 struct policy_grant policy_grant(const struct policy_pool *pool, const struct policy_vm *vm,
 				 uint64_t want);
+
+/* How many blocks of what no guarantee reserves are the last ones. */
+uint64_t policy_kept(const struct policy_pool *pool);
+
+/* Would the next block for a VM that is not below its guarantee be one of the last? */
+bool policy_at_last(const struct policy_pool *pool);
 
 /* May a touch of this VM have a block now? If not it waits. */
 bool policy_touch(const struct policy_pool *pool, const struct policy_vm *vm);

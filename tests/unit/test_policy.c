@@ -99,6 +99,42 @@ static void touches(void **state)
 	assert_false(policy_touch(&pool, &vm));
 }
 
+/* Who fills the pool leaves its last blocks to the others, in equal parts. */
+static void last_blocks(void **state)
+{
+	struct policy_pool pool = { .blocks = 640, .free = 21, .vms = 4 };
+	struct policy_vm vm = a_vm();
+
+	(void)state;
+	vm.guarantee = 0;
+	assert_int_equal(policy_kept(&pool), 20);
+	vm.kept_taken = 5;
+	assert_true(policy_touch(&pool, &vm));
+	pool.free = 20;
+	assert_true(policy_at_last(&pool));
+	assert_false(policy_touch(&pool, &vm));
+	vm.kept_taken = 4;
+	assert_true(policy_touch(&pool, &vm));
+	pool.unfilled = 20;	/* owed to others */
+	assert_false(policy_touch(&pool, &vm));
+	vm.guarantee = vm.resident + 1;
+	vm.kept_taken = 5;
+	assert_true(policy_touch(&pool, &vm));
+
+	/* More VMs than last blocks: one each, as long as there are. */
+	vm.guarantee = 0;
+	pool = (struct policy_pool){ .blocks = 640, .free = 1, .vms = 100 };
+	assert_false(policy_touch(&pool, &vm));
+	vm.kept_taken = 0;
+	assert_true(policy_touch(&pool, &vm));
+
+	pool.blocks = 1 << 20;
+	assert_int_equal(policy_kept(&pool), POLICY_KEPT_MOST);
+	pool.blocks = 31;	/* too small to keep any */
+	vm.kept_taken = 7;
+	assert_true(policy_touch(&pool, &vm));
+}
+
 static void waiters(void **state)
 {
 	struct policy_pool pool = a_pool();
@@ -180,7 +216,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(grants),
 		cmocka_unit_test(a_guarantee_is_granted_whatever_is_committed),
-		cmocka_unit_test(touches), cmocka_unit_test(waiters), cmocka_unit_test(asking),
+		cmocka_unit_test(touches),
+		cmocka_unit_test(last_blocks), cmocka_unit_test(waiters), cmocka_unit_test(asking),
 		cmocka_unit_test(guarantees), cmocka_unit_test(admission),
 	};
 

@@ -29,7 +29,8 @@ def used_up(tap):
     tap.need(waits, "with the pool used up a touch waits", pool)
     time.sleep(0.7)
     pool, status = h.pool(), second.status()
-    tap.check(pool["free-blocks"] == 0 and pool["waiting-touches"] > 0, "the pool's status shows it", pool)
+    tap.check(pool["free-blocks"] <= pool["pool-blocks"] // 32 and pool["waiting-touches"] > 0,
+              "the pool's status shows it, and that a few blocks are kept for the other VM", pool)
     tap.check(status["waiting-touches"] > 0 and status["wait-ns"] > 5e8, "and the VM's, with its time", status)
     tap.check("wait" in h.command("status", "second").lower(), "and memlease status, in words")
     tap.equal(first.sh("echo there"), "there\n", "the other VM runs on")

@@ -13,7 +13,8 @@ import signal
 import time
 
 from lib.host import host
-from lib.tap import each, main, until
+from lib.paths import NEWEST
+from lib.tap import main, until
 from lib.vm import wait_ended
 
 STOP_S = 10
@@ -98,4 +99,4 @@ def stop(tap, h, holds, takes):
               f"({during:.1f} checks a second, {before:.1f} before)")
 
 
-main(*each(stopped))
+main((stopped, NEWEST))

@@ -12,6 +12,7 @@ import time
 
 from lib.frag import counter, ends_well, fragmented, settled, write
 from lib.host import host
+from lib.paths import KERNELS, NEWEST
 from lib.remote import RemoteError
 from lib.tap import main, until
 
@@ -85,4 +86,4 @@ def background(tap, kernel):
     ends_well(tap, vm, "what stayed in use is as it was")
 
 
-main(*((test, kernel) for test in (on_demand, background) for kernel in ("6.1", "6.12")))
+main(*((on_demand, kernel) for kernel in KERNELS), (background, NEWEST))

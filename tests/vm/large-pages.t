@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import time
 
 from lib.host import host
-from lib.paths import KERNELS
+from lib.paths import NEWEST
 from lib.tap import main, until
 
 FRAGMENT_MIB = 1024
@@ -66,4 +66,4 @@ def stock(tap, kernel):
     vm.stop()
 
 
-main(*((stock, kernel) for kernel in KERNELS))
+main((stock, NEWEST))

@@ -40,7 +40,8 @@ const char *ml_for_text(enum ml_reason_grow what)
 	case ML_FOR_CACHE:	return "cache";
 	case ML_FOR_KERNEL:	return "kernel";
 	case ML_FOR_OOM:	return "oom";
-	case ML_FOR_COUNT:	break;
+	case ML_FOR_COUNT:
+		break;
 	}
 	return "unknown";
 }

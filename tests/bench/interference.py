@@ -53,15 +53,15 @@ def turn(bench, key):
     s.spawn("stream", f"stream {ARRAYS_MIB} {SAMPLE_MS} {SECONDS}")
     s.sh("while ! grep -q begin /tmp/stream.log; do usleep 50000; done")
     began, out = time.monotonic(), {}
-    if key != UNDISTURBED:
-        with Watch(s) as watch:
-            time.sleep(FREE_AT_S)
-            before, cpu = s.resident(), s.cpu()
-            s.sh("elastic free")
+    with Watch(s) as watch:
+        time.sleep(FREE_AT_S)
+        before, cpu = s.resident(), s.cpu()
+        s.sh("elastic free")
+        if key != UNDISTURBED:
             out = host_asks(bench, s, began)
-            now = s.cpu()
-            out["lowest_resident_gib"] = min(got for _, got in watch.curve) / (1 << 30)
-            out["before_gib"], out["host_cpu_s"] = before / (1 << 30), now.host - cpu.host
+        time.sleep(max(0.0, began + SECONDS - time.monotonic()))
+        out["lowest_resident_gib"] = min(got for _, got in watch.curve) / (1 << 30)
+        out["before_gib"], out["host_cpu_s"] = before / (1 << 30), s.cpu().host - cpu.host
     status, text = s.wait("stream", LIMIT_S)
     if status:
         raise AssertionError(f"stream ended with status {status}: {text[-500:]}")

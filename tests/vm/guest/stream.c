@@ -20,6 +20,7 @@
 #include <time.h>
 
 #define CHUNK 8192	/* elements between two looks at the clock */
+#define APART (85 * 4096 / sizeof(uint64_t))	/* a third of 256 pages */
 #define SAMPLES_MAX 100000
 
 static struct sample {
@@ -34,16 +35,21 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
 }
 
-static uint64_t *array(size_t n)
+/*
+ * Three arrays, one behind the other. An emulator finds a page's translation by the
+ * low bits of its number; those of a[i], b[i] and c[i] must differ, or each access
+ * drives out what the next one needs, and nothing else is measured.
+ */
+static uint64_t *arrays(size_t stride)
 {
-	uint64_t *p = mmap(NULL, n * sizeof(*p), PROT_READ | PROT_WRITE,
+	uint64_t *p = mmap(NULL, 3 * stride * sizeof(*p), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED) {
 		fprintf(stderr, "stream: mmap: %s\n", strerror(errno));
 		exit(1);
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < 3 * stride; i++)
 		p[i] = i;
 	return p;
 }
@@ -56,7 +62,7 @@ static void add(uint64_t *a, const uint64_t *b, const uint64_t *c)
 
 int main(int argc, char **argv)
 {
-	size_t n, at = 0, count = 0;
+	size_t n, stride, at = 0, count = 0;
 	uint64_t period, until, begin, now, bytes = 0;
 	uint64_t *a, *b, *c, cpu, cpu_begin;
 
@@ -70,9 +76,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "stream: MIB and SAMPLE_MS must be at least 1\n");
 		return 2;
 	}
-	a = array(n);
-	b = array(n);
-	c = array(n);
+	stride = n + APART;
+	a = arrays(stride);
+	b = a + stride;
+	c = b + stride;
 	puts("begin");
 	fflush(stdout);
 	begin = now_ns(CLOCK_MONOTONIC);

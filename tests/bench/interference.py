@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-interference: what a program feels that does nothing but read and write
-memory, on the only vCPU of a VM, while the host takes 3 of its 4 GiB and gives
+memory, on the only vCPU of a VM, while the host takes 2 of its 4 GiB and gives
 them back, again and again. QEMU's vCPU thread has one core of the host and all
 else another. Run by scripts/bench; what the figures mean is in docs/benchmarks.md."""
 
@@ -19,10 +19,10 @@ from tables import show
 
 UNDISTURBED = "undisturbed"
 KEYS = [UNDISTURBED, "memlease", "virtio_mem", "virtio_balloon", "virtio_balloon_reporting"]
-VM_MIB, BOOT_MIB, MOVE_MIB, TOUCH_MIB = 4096, 1024, 2560, 2048
-ARRAYS_MIB, SAMPLE_MS, SECONDS = 192, 100, 36
+VM_MIB, BOOT_MIB, MOVE_MIB, TOUCH_MIB = 4096, 1024, 2048, 2048
+ARRAYS_MIB, SAMPLE_MS, SECONDS = 192, 100, 52
 VCPU_CORE, OTHER_CORE = 0, 1
-FREE_AT_S = 2		# a program that held 2.5 GiB ends
+FREE_AT_S = 2		# a program that held 2 GiB ends
 ASK_S = range(4, SECONDS, 8)	# then down, up, down, up: each with time to be done in
 LIMIT_S = 180
 

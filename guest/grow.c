@@ -35,6 +35,7 @@
 #define ML_SLOW_BYTES_S		(1ULL << 20)
 #define ML_GUARD_MS		20U	/* while a memory block is being emptied */
 #define ML_PACE_FREE_BLOCKS	2	/* memory blocks' worth of free memory: then there is time */
+#define ML_DOUBT_MS		10U
 #define ML_ROUNDS_MAX		8	/* of one run of the worker */
 #define ML_CACHE_LOOK_MS	100U	/* while page cache is read again */
 #define ML_STOCK_FIRST_MS	5000	/* after it did not help */
@@ -233,8 +234,22 @@ static void ml_grow_mind_stock(struct ml_grow *g, u64 available, u64 have_before
 	g->for_stock = 0;
 }
 
-/* Measure how fast programs take memory, since the last look, and of which kind. */
-static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
+/*
+ * Pages that the kernel is about to report, or has reported and not put back yet, are
+ * missing for a moment, and a long one where the host takes the processor away. So a
+ * fall that begins is believed at the second look, unless it leads below the mark.
+ */
+static bool ml_grow_doubts(struct ml_grow *g, u64 rate, u64 available, u64 low)
+{
+	g->doubted = !g->doubted && ml_rate_sudden(g->rate, rate, available, low);
+	return g->doubted;
+}
+
+/*
+ * Measure how fast programs take memory, since the last look, and of which kind.
+ * Returns false if that is in doubt: then it counts as no look.
+ */
+static bool ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 {
 	struct ml_grow *g = &ml->grow;
 	u64 now_ns = ktime_get_ns(), kernel = ml_kernel_available_bytes();
@@ -248,6 +263,8 @@ static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 	if (attempts == g->last_attempts && !ml_grow_attempt(ml)) {
 		rate = ml_rate(g->rate, g->last_available, available, g->added_since_look,
 			       elapsed_us);
+		if (ml_grow_doubts(g, rate, available, marks->low))
+			return false;
 		g->kernel_rate = ml_rate(g->kernel_rate, g->last_kernel, kernel, 0, elapsed_us);
 		ml_stock_look(&g->stock, large, ml_file_bytes(), g->added_since_look, elapsed_us);
 	} else {
@@ -266,6 +283,7 @@ static void ml_grow_measure(struct ml_device *ml, const struct ml_marks *marks)
 	g->last_again = again;
 	g->last_look_ns = now_ns;
 	g->added_since_look = 0;
+	return true;
 }
 
 /* How many blocks of movable memory to borrow, and what for. */
@@ -314,7 +332,8 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 	/* On the way down devices go, and memory cannot be onlined any more. */
 	if (system_state > SYSTEM_RUNNING)
 		return 0;
-	ml_grow_measure(ml, &marks);
+	if (!ml_grow_measure(ml, &marks) && !urgent)
+		return 0;
 	room = pause ? 0 : ml_grow_room(ml, urgent);
 	if (ml_kernel_short(&marks, g->last_kernel, g->kernel_rate, ml_movable_free_bytes(),
 			    urgent)) {
@@ -367,6 +386,8 @@ static u32 ml_grow_next(struct ml_device *ml)
 			   ml_look_ms(g->last_kernel, marks.kernel, g->kernel_rate),
 			   ml_look_ms(stock, mark, g->stock.rate));
 
+	if (g->doubted)
+		look_ms = min(look_ms, ML_DOUBT_MS);
 	if (ml_grow_attempt(ml))
 		return min(look_ms, ml_grow_guard(ml, &marks));
 	if (g->cache_credit)

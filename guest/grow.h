@@ -37,6 +37,7 @@ struct ml_grow {
 	u64 last_look_ns;
 	u64 added_since_look;		/* bytes */
 	u64 rate;			/* bytes per second */
+	bool doubted;			/* the last look, which was none */
 	u64 last_kernel;		/* bytes that kernel allocations could have */
 	u64 kernel_rate;		/* bytes per second */
 	struct ml_stock stock;

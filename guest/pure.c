@@ -27,6 +27,7 @@ static u64 ml_div(u64 a, u64 b) { return a / b; }
 #define ML_LOOK_MIN_MS		4
 #define ML_LOOK_MAX_MS		500
 #define ML_RATE_MIN_US		20000
+#define ML_SUDDEN_BYTES_S	(512ULL << 20)
 #define ML_USEC_PER_SEC		1000000ULL
 
 static u64 ml_min(u64 a, u64 b) { return a < b ? a : b; }
@@ -184,6 +185,11 @@ u64 ml_rate(u64 old_rate, u64 before, u64 now, u64 added, u64 elapsed_us)
 		rate = ml_div((had - now) * ML_USEC_PER_SEC,
 			      ml_max(elapsed_us, ML_RATE_MIN_US));
 	return ml_max(rate, old_rate / 2);
+}
+
+bool ml_rate_sudden(u64 old_rate, u64 rate, u64 available, u64 low)
+{
+	return available >= low && rate > old_rate + ML_SUDDEN_BYTES_S;
 }
 
 u32 ml_look_ms(u64 available, u64 low, u64 rate)

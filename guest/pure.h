@@ -85,6 +85,12 @@ u32 ml_grow_want(const struct ml_need *need, const struct ml_marks *marks);
 /* How fast memory goes, bytes per second: at once up, by halves down. */
 u64 ml_rate(u64 old_rate, u64 before, u64 now, u64 added, u64 elapsed_us);
 
+/*
+ * Is a rate so much above the one before that a second look should confirm it? Not
+ * where less than the low mark is available: then there is no time for that.
+ */
+bool ml_rate_sudden(u64 old_rate, u64 rate, u64 available, u64 low);
+
 /* When to look at free memory again, in ms: sooner the faster it goes. */
 u32 ml_look_ms(u64 available, u64 low, u64 rate);
 

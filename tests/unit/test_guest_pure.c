@@ -231,6 +231,17 @@ static void test_rate(void **state)
 	assert_int_equal(ml_rate(0, 2 * MIB, MIB, 0, 0), 50 * MIB);
 }
 
+static void test_rate_sudden(void **state)
+{
+	(void)state;
+	assert_true(ml_rate_sudden(0, 2 * GIB, 300 * MIB, 128 * MIB));
+	/* As fast as it was, or slow. */
+	assert_false(ml_rate_sudden(2 * GIB, 2 * GIB, 300 * MIB, 128 * MIB));
+	assert_false(ml_rate_sudden(0, 64 * MIB, 300 * MIB, 128 * MIB));
+	/* No time for it. */
+	assert_false(ml_rate_sudden(0, 2 * GIB, 128 * MIB - 1, 128 * MIB));
+}
+
 static void test_look(void **state)
 {
 	(void)state;
@@ -492,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_grow_want),
 		cmocka_unit_test(test_growing_comes_to_rest),
 		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_rate_sudden),
 		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_shrink),
 		cmocka_unit_test(test_backoff),

@@ -65,7 +65,7 @@ def cold(tap, kernel):
     tap.check(int(vm.sysfs("cache_trimmed_bytes")) >> 20 >= FILE_MIB / 2, "the driver counts it",
               vm.sysfs("cache_trimmed_bytes"))
     tap.check(int(vm.sysfs("committed_blocks")) <= borrowed + 128, "and borrowed little for it",
-              borrowed, vm.sysfs("committed_blocks"))
+              borrowed, vm.sysfs("committed_blocks"), vm.sysfs("borrowed_for"))
     tap.equal(vmstat(vm, "pgsteal_direct"), 0, "nobody who wanted memory had to reclaim it himself")
 
     vm.sh("cat /mnt/file /mnt/file /mnt/file >/dev/null", 60)

@@ -21,11 +21,13 @@
 #include <linux/slab.h>
 
 #include "compat/compat.h"
+#include "empty.h"
 #include "memlease.h"
 
 #define ML_RESOURCE_NAME	"System RAM (virtio_memlease)"
 #define ML_ONLINE_TRIES		200
 #define ML_ONLINE_PAUSE_MS	5
+#define ML_OFFLINE_TRIES	8	/* while programs take pages again that were just emptied */
 
 #define ML_TO(state)		BIT(ML_##state)
 
@@ -172,6 +174,14 @@ static int ml_memory_notify(struct notifier_block *nb, unsigned long action, voi
 		if (READ_ONCE(b->adding) == i && READ_ONCE(b->onlining) != current)
 			return notifier_from_errno(-EAGAIN);
 		break;
+	case MEM_GOING_OFFLINE:
+		/* From here on nothing of it can be taken; what is in use would have to be moved. */
+		if (READ_ONCE(b->offlining) == current) {
+			b->taken = ml_empty_in_use(mhp->start_pfn, mhp->start_pfn + mhp->nr_pages);
+			if (b->taken)
+				return notifier_from_errno(-EBUSY);
+		}
+		break;
 	case MEM_ONLINE:
 		if (state == ML_ADDED)
 			ml_blocks_set(ml, i, ML_ONLINE);
@@ -299,6 +309,55 @@ int ml_blocks_add(struct ml_device *ml, u32 i)
 	return rc;
 }
 
+/* The pages of an online block, without those that hold its own page array. */
+static void ml_block_pages(const struct ml_blocks *b, u32 i, unsigned long *start,
+			   unsigned long *end)
+{
+	*start = PHYS_PFN(ml_block_addr(b, i));
+	*end = *start + PHYS_PFN(b->mb_bytes);
+	if (b->memmap_inside)
+		*start += pageblock_align(PFN_UP((*end - *start) * sizeof(struct page)));
+}
+
+static int ml_block_remove(struct ml_device *ml, u32 i)
+{
+	return offline_and_remove_memory(ml_block_addr(&ml->blocks, i), ml->blocks.mb_bytes);
+}
+
+static int ml_block_offline(struct ml_device *ml, u32 i)
+{
+	return ml_block_write_state(ml, i, "offline");
+}
+
+/*
+ * Have the kernel take a block offline, by `how`, but only once it is empty, so that
+ * it finds nothing to complain of. The memory notifier refuses where programs have
+ * taken pages of it again in the meantime; then anew.
+ */
+static int ml_block_clear(struct ml_device *ml, u32 i, int (*how)(struct ml_device *ml, u32 i))
+{
+	struct ml_blocks *b = &ml->blocks;
+	unsigned long start, end;
+	int rc = -EBUSY;
+	u32 tries;
+
+	ml_block_pages(b, i, &start, &end);
+	for (tries = 0; tries < ML_OFFLINE_TRIES; tries++) {
+		if (pfn_to_online_page(end - 1)) {
+			rc = ml_empty_range(start, end);
+			if (rc)
+				return rc;
+		}
+		b->taken = 0;
+		WRITE_ONCE(b->offlining, current);
+		rc = how(ml, i);
+		WRITE_ONCE(b->offlining, NULL);
+		if (!b->taken)
+			break;
+	}
+	return rc;
+}
+
 int ml_blocks_remove(struct ml_device *ml, u32 i)
 {
 	struct ml_blocks *b = &ml->blocks;
@@ -307,7 +366,7 @@ int ml_blocks_remove(struct ml_device *ml, u32 i)
 
 	lockdep_assert_held(&b->hotplug);
 	ml_blocks_set(ml, i, ML_REMOVING);
-	rc = offline_and_remove_memory(addr, b->mb_bytes);
+	rc = ml_block_clear(ml, i, ml_block_remove);
 	if (!rc) {
 		ml_blocks_set(ml, i, ML_COMMITTED);
 		return 0;
@@ -329,7 +388,7 @@ int ml_blocks_convert(struct ml_device *ml, u32 i, bool kernel)
 	lockdep_assert_held(&b->hotplug);
 	WRITE_ONCE(b->adding, i);
 	/* The notifier makes it ADDED, and ONLINE again. */
-	rc = ml_block_write_state(ml, i, "offline");
+	rc = ml_block_clear(ml, i, ml_block_offline);
 	if (rc) {
 		b->offline_failures++;
 		goto out;

@@ -61,6 +61,8 @@ struct ml_blocks {
 	u64 held_slots;		/* sum over the blocks */
 	u32 adding;		/* block that nobody else may online, or count */
 	struct task_struct *onlining;
+	struct task_struct *offlining;	/* and does so only if nothing is in use */
+	unsigned long taken;	/* pages that were, of `offlining` */
 	struct notifier_block notifier;
 
 	u64 offline_failures;	/* under hotplug */

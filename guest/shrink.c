@@ -18,6 +18,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "empty.h"
 #include "memlease.h"
 #include "pace.h"
 
@@ -29,7 +30,6 @@
 #define ML_PAUSE_MAX_MS		60000
 #define ML_PAUSE_BUSY_MS	200	/* until programs may take less */
 #define ML_PAUSE_URGENT_MAX_MS	5000
-#define ML_ALARM_SIGNAL		SIGUSR1
 #define ML_SHRINK_NICE		12	/* of busy vCPUs 6 %, of idle ones all it takes */
 #define ML_RANK_NEVER		(~0ULL)
 
@@ -51,7 +51,7 @@ void ml_shrink_interrupt(struct ml_device *ml)
 		return;
 	/* Who wants it to let go shall not wait until busy programs let it do so. */
 	set_user_nice(ml->shrink.task, 0);
-	send_sig(ML_ALARM_SIGNAL, ml->shrink.task, 1);
+	send_sig(ML_STOP_SIGNAL, ml->shrink.task, 1);
 }
 
 /* What the thread has had of a processor. */
@@ -313,7 +313,7 @@ static int ml_shrink_thread(void *data)
 	struct ml_shrink *s = &ml->shrink;
 	long pause = MAX_SCHEDULE_TIMEOUT;
 
-	allow_signal(ML_ALARM_SIGNAL);
+	allow_signal(ML_STOP_SIGNAL);
 	while (!kthread_should_stop()) {
 		wait_event_idle_timeout(s->wait, ml_shrink_wanted(s), pause);
 		flush_signals(current);

@@ -19,10 +19,10 @@
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
 
+#include "empty.h"
 #include "memlease.h"
 
 #define ML_SPLIT_ATTEMPT_MS	5000
-#define ML_SPLIT_SIGNAL		SIGUSR1
 #define ML_SPLIT_LOOK_MS	1000	/* while there are kernel blocks */
 #define ML_PLENTY_MS		10000
 #define ML_BACK_FIRST_MS	5000
@@ -35,7 +35,7 @@
 void ml_split_interrupt(struct ml_device *ml)
 {
 	if (ml->split.task)
-		send_sig(ML_SPLIT_SIGNAL, ml->split.task, 1);
+		send_sig(ML_STOP_SIGNAL, ml->split.task, 1);
 }
 
 static void ml_split_alarm(struct work_struct *work)
@@ -246,7 +246,7 @@ static int ml_split_thread(void *data)
 	struct ml_split *s = &ml->split;
 	long pause = MAX_SCHEDULE_TIMEOUT;
 
-	allow_signal(ML_SPLIT_SIGNAL);
+	allow_signal(ML_STOP_SIGNAL);
 	while (!kthread_should_stop()) {
 		wait_event_idle_timeout(s->wait, ml_split_woken(s), pause);
 		flush_signals(current);

@@ -106,16 +106,17 @@ u32 ml_blocks_take(struct ml_device *ml, bool kernel, u32 *picked, u32 n);
 int ml_blocks_add(struct ml_device *ml, u32 i);
 
 /*
- * Take an ADDED or ONLINE block away from Linux. Under hotplug; may take long;
- * a signal to the caller ends it. Leaves it COMMITTED, or as it was with -errno.
+ * Take an ADDED or ONLINE block away from Linux. Under hotplug and
+ * ml_defrag_keep_off(); may take long; ML_STOP_SIGNAL (empty.h) to the caller ends
+ * it. Leaves it COMMITTED, or as it was with -errno.
  */
 int ml_blocks_remove(struct ml_device *ml, u32 i);
 
 /*
  * Make an ONLINE block kernel memory that is movable, or the other way round: takes
- * it offline and online again. Under hotplug; may take long; a signal to the caller
- * ends it. Leaves it ONLINE, as it was if it returns -errno; one that cannot be
- * onlined at all stays ADDED.
+ * it offline and online again. Called and ended as ml_blocks_remove(). Leaves it
+ * ONLINE, as it was if it returns -errno; one that cannot be onlined at all stays
+ * ADDED.
  */
 int ml_blocks_convert(struct ml_device *ml, u32 i, bool kernel);
 

@@ -4,10 +4,9 @@
  *
  * A round takes the blocks from the emptiest to the fullest and tries each once,
  * as long as the guest keeps its reserve. One attempt has at most
- * ML_ATTEMPT_MS of a processor, and less if the deadline comes: the kernel goes on
- * for ever with a page that does not move, so `alarm` sends a signal, which is what
- * it heeds. After a round that did not get
- * there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
+ * ML_ATTEMPT_MS of a processor, and less if the deadline comes: then `alarm` sends
+ * the signal that emptying and the kernel's offlining heed. After a round that did
+ * not get there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
  * to 5 s), and begins anew; a round that ended because programs take memory fast
  * is followed by another after 200 ms. A new target ends the attempt and the pause.
  * Programs come first: where they leave no vCPU idle, the thread gets a few percent.

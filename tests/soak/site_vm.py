@@ -8,13 +8,13 @@ import time
 
 from schedule import File, Guest, Load
 
-from lib.console import MIGRATION_FAILED, PINNED_MEANWHILE, trouble
+from lib.console import NO_ROOM, PINNED_MEANWHILE, trouble
 
 LOAD_LIMIT_S = 180	# a program that takes longer is stuck
 SHELL_LIMIT_S = 60	# a shell in a VM whose touches wait answers late
 DISK_MIB = 768
 BOOT_MIB = 256
-EXPECTED = (*MIGRATION_FAILED, *PINNED_MEANWHILE)	# harmless, and counted
+EXPECTED = (*NO_ROOM, *PINNED_MEANWHILE)	# harmless, and counted
 WHERE = {"disk": "/disk", "shm": "/shm"}
 # Of the driver's sysfs: what only ever grows, and what must always be so.
 COUNTERS = ("borrows", "borrowed_bytes", "reported_blocks", "report_requests", "refusals", "oom_rescues",

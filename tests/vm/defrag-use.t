@@ -11,14 +11,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import random
 import time
 
+from lib.console import NO_ROOM
 from lib.frag import END, counter, fragmented, write
 from lib.host import host
 from lib.tap import main
 
-# What the kernel says when the memory that pages were to move to was taken meanwhile.
-# And by hand, what it met on its way; it tries again until it is told to stop.
-MIGRATION_FAILED = (r"memlease_(shrink|defrag): page allocation failure: order:0,", "page dumped because: migration failure")
-BY_HAND = (*MIGRATION_FAILED, "page dumped because: isolation failed", "sh: page allocation failure: order:0,")
+# What the kernel says of what it met on its way when memory is taken offline by hand;
+# it tries again until it is told to stop.
+BY_HAND = (*NO_ROOM, r"page dumped because: (isolation failed|migration failure)", "sh: page allocation failure: order:0,")
 
 
 def keep_asking(vm, names, besides, seconds):
@@ -50,7 +50,7 @@ def under_use(tap, kernel):
     """Programs change what they hold, and the VM grows and shrinks, while everything is
     defragmented over and over."""
     h = host(tap, pool="3G")
-    vm = h.vm("defrag", kernel=kernel, limit="1792M", expected=MIGRATION_FAILED)
+    vm = h.vm("defrag", kernel=kernel, limit="1792M", expected=NO_ROOM)
     vm.spawn("frag", "frag " + " ".join(f"take:120 uneven:{i}:40 rewrite:8 check" for i in range(5)) +
                      " take:100 random:9:30 rewrite:40 check")
     vm.spawn("hog", "hog fill:200 check free-half fill:100 check free zero:150 check free loop:3")

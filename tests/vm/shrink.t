@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import random
 import time
 
-from lib.console import MIGRATION_FAILED
+from lib.console import NO_ROOM
 from lib.host import host
 from lib.tap import each, main, until
 
@@ -24,7 +24,7 @@ def blocks(mib):
 
 def shrinks(tap, kernel):
     h = host(tap, pool="3G")
-    vm = h.vm("shrink", kernel=kernel, limit="2304M", expected=MIGRATION_FAILED)
+    vm = h.vm("shrink", kernel=kernel, limit="2304M", expected=NO_ROOM)
     vm.spawn("hog", "hog fill:1200 mark:/tmp/full until:/tmp/half free-half check mark:/tmp/halved "
                     "until:/tmp/end check")
     vm.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)

@@ -9,12 +9,11 @@ TROUBLE = re.compile(
     r"possible recursive locking|suspicious RCU|sleeping function called|scheduling while atomic|"
     r"page allocation failure|Out of memory|oom-kill|Bad page|page dumped|unable to handle|"
     r"cannot be loaded|stack-protector|KASAN|UBSAN|refcount_t|list_(add|del) corruption")
-# For Vm's expected: what the kernel says when a program took the memory that pages of a
-# memory block were to move to, or reclaim was at work on one of these pages. The driver
-# tries again; nothing is lost.
-MIGRATION_FAILED = (r"memlease_shrink: page allocation failure: order:0,",
-                    "page dumped because: (migration failure|isolation failed)")
-# The same of a block that held kernel memory, when the kernel took a page of it again
+# For Vm's expected: what older kernels say, though they are told not to, when a
+# program took the memory that pages of a memory block were to move to. The driver tries
+# again; nothing is lost.
+NO_ROOM = (r"memlease_(shrink|split|defrag): page allocation failure: order:0,",)
+# Of a memory block that held kernel memory, when the kernel took a page of it again
 # between the driver's look and its attempt.
 PINNED_MEANWHILE = ("page dumped because: unmovable page",)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -73,6 +73,8 @@ class Soak:
 
     def run(self):
         for site in self.sites:
+            site.vm.attach()
+        for site in self.sites:
             site.up()
         self.tap.say(f"seed {SEED}: {SECONDS} s")
         self.began = time.monotonic()

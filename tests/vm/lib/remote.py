@@ -19,6 +19,13 @@ class Remote:
     def connect(self, alive, timeout_s):
         """Wait for the socket, then for the guest to be up. Ends early if alive() does."""
         deadline = time.monotonic() + timeout_s
+        self.attach(alive, timeout_s)
+        self.wait_ready(alive, deadline - time.monotonic())
+
+    def attach(self, alive, timeout_s):
+        """Wait for the socket. What the guest says while nobody is there is lost: who starts
+        several VMs does this for all before he waits for one to be up."""
+        deadline = time.monotonic() + timeout_s
         while not self._sock:
             if not alive():
                 raise RemoteError("QEMU ended before the guest was up")
@@ -31,7 +38,6 @@ class Remote:
             except OSError:
                 sock.close()
                 time.sleep(0.02)
-        self.wait_ready(alive, deadline - time.monotonic())
 
     def wait_ready(self, alive, timeout_s):
         """The guest says so each time that it has booted."""

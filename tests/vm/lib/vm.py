@@ -72,6 +72,9 @@ class Vm:
     def alive(self):
         return self.process.poll() is None or "--detach" in self.options
 
+    def attach(self, timeout_s=BOOT_LIMIT_S):
+        self.remote.attach(self.alive, timeout_s)
+
     def wait_up(self, timeout_s=BOOT_LIMIT_S):
         self.remote.connect(self.alive, timeout_s)
         status = self.status()

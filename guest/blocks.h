@@ -59,6 +59,7 @@ struct ml_blocks {
 	struct ml_block *block;
 	u32 in_state[ML_STATE_COUNT];
 	u64 held_slots;		/* sum over the blocks */
+	atomic_t wanted;	/* growing waits for hotplug: who empties blocks gives way */
 	u32 adding;		/* block that nobody else may online, or count */
 	struct task_struct *onlining;
 	struct task_struct *offlining;	/* and does so only if nothing is in use */

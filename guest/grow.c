@@ -67,9 +67,12 @@ static int ml_grow_add(struct ml_device *ml, u32 i)
 	int rc;
 
 	if (!mutex_trylock(&b->hotplug)) {
-		/* Who moves the boundary can do so another time. */
+		/* Who empties a block can do so another time. */
+		atomic_inc(&b->wanted);
+		ml_shrink_interrupt(ml);
 		ml_split_interrupt(ml);
 		mutex_lock(&b->hotplug);
+		atomic_dec(&b->wanted);
 	}
 	rc = ml_reserve_use(ml);
 	if (!rc)
@@ -352,14 +355,14 @@ static u32 ml_grow_round(struct ml_device *ml, bool urgent)
 
 /*
  * A memory block is being emptied, and what is in it needs room elsewhere. If
- * programs take that meanwhile, let go of the block.
+ * programs, or the kernel, take that meanwhile, let go of the block.
  */
 static u32 ml_grow_guard(struct ml_device *ml, const struct ml_marks *marks)
 {
 	u64 available = ml_available(ml), free = ml_free_bytes();
 	struct ml_levels level = { 0 };
 
-	if (available < marks->reserve) {
+	if (available < marks->reserve || ml_kernel_available_bytes() < marks->kernel / 2) {
 		ml_shrink_interrupt(ml);
 		ml_split_interrupt(ml);
 	} else {

@@ -26,6 +26,7 @@ static u64 ml_need_div(u64 a, u64 b) { return a / b; }
 #define ML_CACHE_CREDIT_BLOCKS	4
 #define ML_KERNEL_AHEAD_MS	200
 #define ML_KERNEL_KEEP_MARKS	4
+#define ML_KERNEL_AFTER_MARKS	2			/* to the kernel, when a block was emptied */
 #define ML_MOVABLE_PLENTY_BYTES	(32 * ML_NEED_MIB)
 #define ML_MOVE_MARGIN_BYTES	(16 * ML_NEED_MIB)
 
@@ -152,6 +153,12 @@ bool ml_may_convert(u64 movable_available, u64 used, u64 mb_bytes, u64 reserve)
 
 	/* What is free in the block itself is no room for what is used in it. */
 	return used <= mb_bytes && movable_available >= room;
+}
+
+bool ml_may_move(u64 used, u64 movable_free, u64 kernel_available, const struct ml_marks *marks)
+{
+	return used <= movable_free ||
+	       kernel_available >= used - movable_free + ML_KERNEL_AFTER_MARKS * marks->kernel;
 }
 
 bool ml_needs_movable(u64 available, u64 large, u64 mb_bytes, const struct ml_marks *marks)

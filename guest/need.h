@@ -99,6 +99,12 @@ bool ml_kernel_plenty(const struct ml_marks *marks, u64 kernel_available, u64 mb
 /* May a memory block that holds used bytes go over from movable memory to the kernel? */
 bool ml_may_convert(u64 movable_available, u64 used, u64 mb_bytes, u64 reserve);
 
+/*
+ * May used bytes be moved out of a memory block? What other movable memory has no room
+ * for goes to kernel zones, where the kernel's own allocations must still find some.
+ */
+bool ml_may_move(u64 used, u64 movable_free, u64 kernel_available, const struct ml_marks *marks);
+
 /* A block that the kernel gives up: do programs need it, or may it go to the host? */
 bool ml_needs_movable(u64 available, u64 large, u64 mb_bytes, const struct ml_marks *marks);
 

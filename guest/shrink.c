@@ -207,6 +207,30 @@ static void ml_shrink_make_room(struct ml_device *ml, u32 i, u64 reserve)
 		ml_cache_give_up(ml, want, ML_CACHE_MS);
 }
 
+/* Is there room for what block i holds, and some to spare for the kernel? */
+static bool ml_shrink_fits(struct ml_device *ml, u32 i, const struct ml_marks *marks)
+{
+	struct ml_block *block = &ml->blocks.block[i];
+	u64 movable = ml_movable_free_bytes(), kernel = ml_kernel_available_bytes(), used, inside;
+	bool pinned;
+
+	if (READ_ONCE(block->state) != ML_ONLINE)
+		return true;
+	used = ml_blocks_used_bytes(ml, i, &pinned);
+	inside = ml->blocks.mb_bytes - min(used, ml->blocks.mb_bytes);
+	if (READ_ONCE(block->kernel))
+		kernel -= min(kernel, inside);
+	else
+		movable -= min(movable, inside);
+	return ml_may_move(used, movable, kernel, marks);
+}
+
+/* Does somebody need what an attempt would keep from him? */
+static bool ml_shrink_gives_way(struct ml_device *ml)
+{
+	return atomic_read(&ml->blocks.wanted) || atomic_read(&ml->grow.urgent);
+}
+
 /* Empty one block and return it. */
 static void ml_shrink_one(struct ml_device *ml, u32 i)
 {
@@ -260,7 +284,8 @@ static void ml_shrink_round(struct ml_device *ml)
 		if (!ml_may_shrink(available, ml->blocks.mb_bytes, marks.reserve))
 			break;
 		/* What programs will take within a second is as good as gone. */
-		s->busy = !ml_may_shrink(available, ml->blocks.mb_bytes,
+		s->busy = ml_shrink_gives_way(ml) ||
+			  !ml_may_shrink(available, ml->blocks.mb_bytes,
 					 marks.reserve + READ_ONCE(ml->grow.rate));
 		if (s->busy)
 			break;
@@ -269,6 +294,8 @@ static void ml_shrink_round(struct ml_device *ml)
 			break;
 		s->rank[i] = ML_RANK_NEVER;
 		ml_shrink_make_room(ml, i, marks.reserve);
+		if (!ml_shrink_fits(ml, i, &marks))
+			continue;
 		began_ns = ktime_get_ns();
 		ml_shrink_one(ml, i);
 		ml_pace(ktime_get_ns() - began_ns);

@@ -242,6 +242,19 @@ static void test_rate_sudden(void **state)
 	assert_false(ml_rate_sudden(0, 2 * GIB, 128 * MIB - 1, 128 * MIB));
 }
 
+static void test_may_move(void **state)
+{
+	struct ml_marks marks = { .kernel = 16 * MIB };
+
+	(void)state;
+	/* Other movable memory has room: the kernel's does not matter. */
+	assert_true(ml_may_move(128 * MIB, 128 * MIB, 0, &marks));
+	assert_true(ml_may_move(0, 0, 0, &marks));
+	/* The rest goes to the kernel's zones, and leaves two marks there. */
+	assert_true(ml_may_move(128 * MIB, 28 * MIB, 132 * MIB, &marks));
+	assert_false(ml_may_move(128 * MIB, 28 * MIB, 132 * MIB - 1, &marks));
+}
+
 static void test_look(void **state)
 {
 	(void)state;
@@ -504,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_growing_comes_to_rest),
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_rate_sudden),
+		cmocka_unit_test(test_may_move),
 		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_shrink),
 		cmocka_unit_test(test_backoff),

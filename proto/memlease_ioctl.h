@@ -29,9 +29,13 @@
  * daemon keeps filled with zeroed blocks, and leaves a record in the *touches*,
  * a ring in the other direction. If the supply is empty the task waits, and can
  * be killed, without holding its memory map's lock, until a block comes or
- * MEMLEASE_POOL_WAIT_MS have passed; then the access fails like a violation.
+ * MEMLEASE_POOL_WAIT_MS have passed; then the access fails like a violation. The
+ * daemon is told which slot it waits for (WAITING): it decides who comes first, and
+ * serves one by MAP, or all by the supply. A task goes on when the supply holds a
+ * block, or its slot is no longer COMMITTED.
  *
- * The module refuses to put a block behind a second slot, whoever asks.
+ * The module refuses to put a block behind a second slot, whoever asks. The first
+ * block of all is the module's own: what vacant slots show. It is never lent.
  *
  * Who may do what
  * ---------------
@@ -51,9 +55,14 @@
  * exist, or stands behind a slot already, is skipped and counted in bad_supply.
  * If touches are full, records are dropped and overflow goes up: the daemon then
  * reads the slots instead (MEMLEASE_POOL_SLOTS).
- * poll() of the control device: POLLIN while touches hold a record; POLLOUT while
- * the supply holds less than half of its size, or a task waits for it. After
- * filling the supply, the daemon calls MEMLEASE_POOL_SUPPLIED if waiting is not 0.
+ * poll() of the control device: POLLIN while touches hold a record; as each taking
+ * and each wait leaves one, the daemon needs nothing else to know when to fill the
+ * supply. After that it calls MEMLEASE_POOL_SUPPLIED if waiting is not 0; MAP wakes
+ * who waits for its slot by itself.
+ * The daemon may take blocks back out of the supply: it lowers supply_head, calls
+ * SUPPLIED, which waits for whoever is taking a block just then, and reads
+ * supply_tail. What lies from the greater of the two on is its own again; if that
+ * is the tail, it sets the head to it. A head below the tail is an empty supply.
  */
 #ifndef MEMLEASE_IOCTL_H
 #define MEMLEASE_IOCTL_H
@@ -73,6 +82,9 @@
 #define MEMLEASE_POOL_SUPPLY		4096	/* entries */
 #define MEMLEASE_POOL_TOUCHES		65536	/* entries */
 
+#define MEMLEASE_POOL_CONTROL		"/dev/memlease_pool"	/* the control device */
+#define MEMLEASE_POOL_WINDOWS		"/dev/memlease/"	/* and those of windows */
+
 #define MEMLEASE_POOL_OFF_RINGS		0ULL
 #define MEMLEASE_POOL_OFF_BLOCKS	(1ULL << 32)
 
@@ -91,6 +103,7 @@ enum memlease_touch_type {
 	MEMLEASE_TOUCH_TIMEOUT	= 3,	/* the supply stayed empty; pid's access failed */
 	MEMLEASE_TOUCH_CLOSED	= 4,	/* nobody has the window open any more */
 	MEMLEASE_TOUCH_ERROR	= 5,	/* memory error: block is retired, slot is LOST (window 0: no slot) */
+	MEMLEASE_TOUCH_WAITING	= 6,	/* the supply is empty; pid begins to wait for a block of slot */
 };
 
 struct memlease_touch {
@@ -209,6 +222,18 @@ struct memlease_pool_slots {
 	__u64 words_ptr;		/* __u32[] */
 };
 
+/* BLOCKS: what each block is, from first on. */
+#define MEMLEASE_BLOCK_UNUSED		0u	/* behind no slot; of the supply, perhaps */
+#define MEMLEASE_BLOCK_BEHIND		1u	/* a slot */
+#define MEMLEASE_BLOCK_RETIRED		2u
+#define MEMLEASE_BLOCK_MODULE		3u	/* what vacant slots show */
+
+struct memlease_pool_blocks {
+	__u32 first;
+	__u32 count;
+	__u64 states_ptr;		/* __u8[] */
+};
+
 #define MEMLEASE_POOL_IOC	0xb7
 #define MEMLEASE_POOL_INFO	_IOR(MEMLEASE_POOL_IOC, 0, struct memlease_pool_info)
 #define MEMLEASE_POOL_CLAIM	_IOWR(MEMLEASE_POOL_IOC, 1, struct memlease_pool_range)
@@ -225,6 +250,7 @@ struct memlease_pool_slots {
 #define MEMLEASE_POOL_SUPPLIED	_IO(MEMLEASE_POOL_IOC, 11)
 /* Treat a block as the hardware reports a memory error. For tests, and for operators who know better. */
 #define MEMLEASE_POOL_RETIRE	_IOW(MEMLEASE_POOL_IOC, 12, __u32)
+#define MEMLEASE_POOL_BLOCKS	_IOW(MEMLEASE_POOL_IOC, 13, struct memlease_pool_blocks)
 
 #define MEMLEASE_POOL_FROZEN(type, size) \
 	_Static_assert(sizeof(type) == (size), #type " is frozen")
@@ -237,6 +263,7 @@ MEMLEASE_POOL_FROZEN(struct memlease_pool_extent, 8);
 MEMLEASE_POOL_FROZEN(struct memlease_pool_slots_op, 32);
 MEMLEASE_POOL_FROZEN(struct memlease_pool_map, 16);
 MEMLEASE_POOL_FROZEN(struct memlease_pool_slots, 24);
+MEMLEASE_POOL_FROZEN(struct memlease_pool_blocks, 16);
 _Static_assert(__builtin_offsetof(struct memlease_rings, supply) == 128, "rings are frozen");
 
 #endif /* MEMLEASE_IOCTL_H */

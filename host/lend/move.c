@@ -85,12 +85,13 @@ static int run_out(struct lend_vm *vm, enum memlease_region region, uint64_t fir
 	struct lender *l = vm->lender;
 	struct lend_region *r = &vm->region[region];
 	uint64_t now_ns = lend_now(l);
+	uint32_t blocks[BACKEND_RUN_MAX], taken;
 	int ret;
 
 	meter_advance(&vm->rec->meter, now_ns);
 	set_intent(vm, region, first, count, to);
 	ml_step("unmap");
-	ret = l->backend->ops->unmap(&r->at, first, count);
+	ret = l->backend->ops->unmap(&r->at, first, count, blocks, &taken);
 	if (ret < 0) {
 		/* What is gone and what is not is found out by the audit; nothing becomes free. */
 		ml_err("VM %s: cannot take %llu blocks from %s: %s", vm->rec->spec.name,
@@ -123,10 +124,11 @@ static void foreign_out(struct lend_vm *vm, enum memlease_region region, uint64_
 			uint64_t count)
 {
 	struct backend *b = vm->lender->backend;
+	uint32_t blocks[BACKEND_RUN_MAX], taken;
 
 	meter_advance(&vm->rec->meter, lend_now(vm->lender));
 	ml_step("unmap foreign");
-	b->ops->unmap(&vm->region[region].at, first, count);
+	b->ops->unmap(&vm->region[region].at, first, count, blocks, &taken);
 }
 
 int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,

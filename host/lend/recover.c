@@ -183,6 +183,7 @@ static bool lent_to(const struct lender *l, uint32_t block, const struct lend_vm
 static int finish_intent(struct lend_vm *vm)
 {
 	struct record_intent *in = &vm->rec->intent;
+	uint32_t blocks[BACKEND_RUN_MAX], taken;
 	struct lend_region *r;
 	int ret;
 
@@ -192,7 +193,7 @@ static int finish_intent(struct lend_vm *vm)
 	if (in->first >= r->slots.count || in->count > r->slots.count - in->first)
 		return -EUCLEAN;
 	ml_step("unmap again");
-	ret = vm->lender->backend->ops->unmap(&r->at, in->first, in->count);
+	ret = vm->lender->backend->ops->unmap(&r->at, in->first, in->count, blocks, &taken);
 	for (uint64_t i = in->first; ret == 0 && i < in->first + in->count; i++) {
 		if (slots_state(&r->slots, i) == SLOT_RESIDENT)
 			slots_set(&r->slots, i, (enum slot_state)in->to, 0);
@@ -246,7 +247,8 @@ static int settle_block(struct lender *l, uint32_t block, const struct block_wor
 			return 0;
 		}
 	} else if (state != SLOT_RESIDENT) {
-		int ret = l->backend->ops->unmap(&r->at, w->slot, 1);
+		uint32_t blocks[BACKEND_RUN_MAX], taken;
+		int ret = l->backend->ops->unmap(&r->at, w->slot, 1, blocks, &taken);
 
 		if (ret < 0)
 			return ret;

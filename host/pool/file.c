@@ -87,6 +87,7 @@ static int file_open(struct backend *b, const char *name, uint64_t blocks,
 	region->backend = b;
 	region->blocks = blocks;
 	region->fd = ml_steal_fd(&fd);
+	region->device = 0;
 	region->priv = NULL;
 	return 0;
 }
@@ -98,6 +99,13 @@ static void file_close(struct backend_region *region)
 	free(region->path);
 	region->path = NULL;
 	region->fd = -1;
+}
+
+static int file_open_memory(struct backend_region *region)
+{
+	int fd = fcntl(region->fd, F_DUPFD_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
 }
 
 static int file_remove(struct backend *b, const char *name)
@@ -122,8 +130,11 @@ static int file_map(struct backend_region *region, uint64_t slot, uint32_t block
 	return allocate(region->fd, 0, slot, 1);
 }
 
-static int file_unmap(struct backend_region *region, uint64_t first, uint64_t count)
+static int file_unmap(struct backend_region *region, uint64_t first, uint64_t count,
+		      uint32_t *blocks, uint32_t *taken)
 {
+	(void)blocks;
+	*taken = 0;
 	return allocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first, count);
 }
 
@@ -219,6 +230,7 @@ static const struct backend_ops file_ops = {
 	.open = file_open,
 	.close = file_close,
 	.remove = file_remove,
+	.open_memory = file_open_memory,
 	.map = file_map,
 	.unmap = file_unmap,
 	.resident_bytes = file_resident_bytes,
@@ -333,6 +345,7 @@ int backend_file_open(struct backend **out, const char *dir, uint64_t pool_block
 		return -ENOMEM;
 	f->base.ops = &file_ops;
 	f->base.zeroes_itself = true;
+	f->base.event_fd = -1;
 	f->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->dirfd < 0) {
 		ret = -errno;

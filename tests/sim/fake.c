@@ -165,10 +165,13 @@ static int fake_map(struct backend_region *region, uint64_t slot, uint32_t block
 	return 0;
 }
 
-static int fake_unmap(struct backend_region *region, uint64_t first, uint64_t count)
+static int fake_unmap(struct backend_region *region, uint64_t first, uint64_t count,
+		      uint32_t *blocks, uint32_t *taken)
 {
 	struct sim_region *r = region->priv;
 
+	(void)blocks;
+	*taken = 0;
 	SIM_MUST(first + count <= r->blocks, "unmap outside of region %s", r->name);
 	if (world->sabotage == SIM_KEEP && world->moves > 50)
 		count--;
@@ -217,6 +220,6 @@ struct backend *sim_backend(void)
 
 	SIM_MUST(b, "out of memory");
 	*b = (struct backend){ .ops = &fake_ops, .name = "fake", .zeroes_itself = true,
-			       .scan_sees_all = true };
+			       .scan_sees_all = true, .event_fd = -1 };
 	return b;
 }

@@ -39,6 +39,22 @@ class Remote:
                 sock.close()
                 time.sleep(0.02)
 
+    def connect_now(self):
+        """Connect to a socket that is there, unless connected."""
+        if not self._sock:
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._sock.connect(self.path)
+
+    def drain(self):
+        """Forget what has come so far."""
+        self._buffer = b""
+        self._sock.settimeout(0.05)
+        try:
+            while self._sock.recv(65536):
+                pass
+        except socket.timeout:
+            pass
+
     def wait_ready(self, alive, timeout_s):
         """The guest says so each time that it has booted."""
         deadline = time.monotonic() + timeout_s

@@ -10,7 +10,8 @@ import time
 
 from . import paths
 from .console import trouble
-from .remote import Remote, RemoteError, size_of
+from .remote import Remote, size_of
+from .shell import Shell
 from .tap import until
 
 from .paths import Qmp
@@ -18,7 +19,7 @@ from .paths import Qmp
 BOOT_LIMIT_S = 60
 
 
-class Vm:
+class Vm(Shell):
     """kernel: one of paths.KERNELS. boot, limit, guarantee: sizes as memlease takes
     them. driver=False leaves the guest's driver unloaded. append: more for the
     kernel's command line. options: more for memlease run. qemu: more for QEMU.
@@ -82,45 +83,6 @@ class Vm:
 
     def wait_reboot(self, timeout_s=BOOT_LIMIT_S):
         self.remote.wait_ready(self.alive, timeout_s)
-
-    # --- inside ---
-
-    def sh(self, script, timeout_s=20, check=True):
-        """Run a script in the guest; its output. Raises RemoteError if it fails."""
-        status, out = self.remote.run(script, timeout_s)
-        if check and status:
-            raise RemoteError(f"status {status} of: {script}\n{out}")
-        return out
-
-    def sh_status(self, script, timeout_s=20):
-        """Run a script in the guest; its exit status and output."""
-        return self.remote.run(script, timeout_s)
-
-    def spawn(self, name, command):
-        """Run a command in the background of the guest, until wait()."""
-        self.sh(f"rm -f /tmp/{name}.rc; ({command}; echo $? >/tmp/{name}.rc) >/tmp/{name}.log 2>&1 &")
-
-    def ended(self, name):
-        """Status of a spawned command, or None while it runs."""
-        out = self.sh(f"cat /tmp/{name}.rc 2>/dev/null", check=False).strip()
-        return int(out) if out else None
-
-    def wait(self, name, timeout_s=60):
-        """Until a spawned command has ended; its status and output."""
-        until(lambda: self.ended(name) is not None, timeout_s, 0.1)
-        status = self.ended(name)
-        out = self.sh(f"cat /tmp/{name}.log")
-        if status is None:
-            raise RemoteError(f"{name} has not ended after {timeout_s} s:\n{out}")
-        return status, out
-
-    def sysfs(self, name):
-        """A file of the driver's, as a string."""
-        return self.sh(f"cat /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease/{name}").strip()
-
-    def free_mib(self):
-        """MemFree in the guest, MiB."""
-        return int(self.sh("grep MemFree: /proc/meminfo").split()[1]) // 1024
 
     # --- outside ---
 

@@ -14,12 +14,14 @@
  * of its *supply*, which the daemon keeps filled, goes behind the slot, and
  * next_event() tells of it later. So between two looks at the events the source
  * knows more than the table. Three rules keep the two together:
- *   - A block of the supply is LENT in the table, to TABLE_VM_SUPPLY. It stays so
- *     until an event, or the answer of a call, says behind which slot it went.
+ *   - A block of the supply is OFFERED in the table. It stays so until an event, or
+ *     the answer of a call, says that it went behind a slot.
  *   - Whoever takes blocks from slots goes by the blocks that unmap() and commit()
  *     return, not by the table: one of them may be of the supply still.
  *   - All events are read before anything is put into the supply. So an event that
- *     names a block that is not of the supply any more is old, and is passed over.
+ *     names a block that is not OFFERED any more is old, and is passed over. An event
+ *     stays until the next one is asked for: if the daemon dies over it, its successor
+ *     gets it again.
  * What is committed is kept by the source too (commit()), since a touch of a slot
  * that is not must fail without the daemon.
  *
@@ -160,7 +162,7 @@ struct backend_ops {
 	int (*move)(struct backend_region *region, uint64_t slot, uint32_t *block);
 	/* As if the hardware had reported a memory error; an event follows. */
 	int (*retire)(struct backend *b, uint32_t block);
-	/* bad[i]: is block first + i retired, or the source's own? Never to be lent. */
+	/* bad[i]: is block first + i never to be lent? 1: retired; 2: the source's own. */
 	int (*unusable)(struct backend *b, uint32_t first, uint32_t count, uint8_t *bad);
 	/* Once a second: finish what others kept from being finished. */
 	void (*tick)(struct backend *b);

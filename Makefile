@@ -15,7 +15,7 @@ LAYERS := base pool meter policy lend vhost bill ctl daemon cli
 LIBS := jansson sqlite3 libsystemd libseccomp libcap
 
 PKG_CFLAGS = $(shell pkg-config --cflags $(LIBS))
-PKG_LIBS = $(shell pkg-config --libs $(LIBS))
+PKG_LIBS = $(shell pkg-config --libs $(LIBS)) -lfdt
 CFLAGS ?= -O2 -g
 ML_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
 	-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread -MMD -MP $(PKG_CFLAGS)

@@ -1,0 +1,620 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The backend `reserved`; see reserved.h. One list of the module's windows, by id;
+ * a region is a window that lend/ has opened. Everything else is calls of the
+ * module: what stands behind which slot is kept there and nowhere here, so there
+ * is nothing to repair.
+ */
+#include "reserved.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "../base/cleanup.h"
+#include "../base/log.h"
+#include "../base/size.h"
+#include "../base/step.h"
+
+#define BLOCK (1ULL << MEMLEASE_POOL_BLOCK_SHIFT)
+#define SLOTS_AT_ONCE 4096
+
+struct window {
+	uint32_t id;
+	uint32_t slots;
+	char name[MEMLEASE_POOL_NAME_BYTES];
+	struct backend_region *region;	/* opened as, or NULL */
+	bool condemned;			/* to go, as soon as nobody has it open */
+};
+
+struct reserved {
+	struct backend base;
+	struct reserved_device *device;
+	struct reserved_setup setup;
+	struct reserved_ring ring;
+	struct window *windows;		/* by ascending id */
+	uint32_t window_count;
+	char title[64];
+};
+
+static struct reserved *of(struct backend *b)
+{
+	return (struct reserved *)b;
+}
+
+static int call(struct reserved *r, unsigned long request, void *arg)
+{
+	return r->device->ioctl(r->device, request, arg);
+}
+
+/* --- windows --- */
+
+static struct window *window_by_id(struct reserved *r, uint32_t id)
+{
+	uint32_t low = 0, high = r->window_count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (r->windows[mid].id < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < r->window_count && r->windows[low].id == id ? &r->windows[low] : NULL;
+}
+
+static struct window *window_by_name(struct reserved *r, const char *name)
+{
+	for (uint32_t i = 0; i < r->window_count; i++) {
+		if (!r->windows[i].condemned && !strcmp(r->windows[i].name, name))
+			return &r->windows[i];
+	}
+	return NULL;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct window *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int window_add(struct reserved *r, const struct memlease_pool_window *w)
+{
+	struct window *grown = realloc(r->windows, (r->window_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	r->windows = grown;
+	grown[r->window_count] = (struct window){ .id = w->id, .slots = w->slots };
+	snprintf(grown[r->window_count].name, sizeof(grown->name), "%.*s",
+		 MEMLEASE_POOL_NAME_BYTES - 1, w->name);
+	r->window_count++;
+	/* The module gives ascending numbers, but need not for ever. */
+	qsort(r->windows, r->window_count, sizeof(*r->windows), by_id);
+	return 0;
+}
+
+static void window_drop(struct reserved *r, struct window *w)
+{
+	size_t at = (size_t)(w - r->windows);
+
+	memmove(w, w + 1, (r->window_count - at - 1) * sizeof(*w));
+	r->window_count--;
+}
+
+static int read_windows(struct reserved *r)
+{
+	struct memlease_pool_window w = { 0 };
+	int ret;
+
+	for (;;) {
+		ret = call(r, MEMLEASE_POOL_WINDOW, &w);
+		if (ret < 0)
+			return ret == -ENOENT ? 0 : ret;
+		ret = window_add(r, &w);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+/* Give a window up: at once, or as soon as nobody has it open. */
+static int window_destroy(struct reserved *r, struct window *w)
+{
+	uint32_t id = w->id;
+	int ret;
+
+	ml_step("window");
+	ret = call(r, MEMLEASE_POOL_DESTROY, &id);
+	if (ret == -EBUSY) {
+		w->condemned = true;
+		return 0;
+	}
+	if (ret == 0 || ret == -ENOENT)
+		window_drop(r, w);
+	return ret;
+}
+
+static int reserved_create(struct backend *b, const char *name, uint64_t blocks)
+{
+	struct reserved *r = of(b);
+	struct memlease_pool_window w = {
+		.slots = (uint32_t)blocks, .uid = r->setup.uid, .gid = r->setup.gid,
+		.mode = r->setup.mode,
+	};
+	int ret;
+
+	if (!blocks || blocks > MEMLEASE_POOL_MAX_SLOTS || strlen(name) >= sizeof(w.name))
+		return -EINVAL;
+	snprintf(w.name, sizeof(w.name), "%s", name);
+	ret = call(r, MEMLEASE_POOL_CREATE, &w);
+	return ret < 0 ? ret : window_add(r, &w);
+}
+
+/*
+ * Windows move in their list as others come and go, so a region knows its window
+ * by the number.
+ */
+static uint32_t id_of(const struct backend_region *region)
+{
+	return (uint32_t)(uintptr_t)region->priv;
+}
+
+static int reserved_open(struct backend *b, const char *name, uint64_t blocks,
+			 struct backend_region *region)
+{
+	struct window *w = window_by_name(of(b), name);
+	struct stat st;
+
+	if (!w)
+		return -ENOENT;
+	if (w->slots != blocks)
+		return -EUCLEAN;
+	if (asprintf(&region->path, "%s%s", of(b)->device->windows, name) < 0) {
+		region->path = NULL;
+		return -ENOMEM;
+	}
+	region->backend = b;
+	region->blocks = blocks;
+	region->fd = -1;
+	region->device = stat(region->path, &st) == 0 && S_ISCHR(st.st_mode) ? st.st_rdev : 0;
+	region->priv = (void *)(uintptr_t)w->id;
+	w->region = region;
+	return 0;
+}
+
+static void reserved_close(struct backend_region *region)
+{
+	struct window *w = window_by_id(of(region->backend), id_of(region));
+
+	if (w)
+		w->region = NULL;
+	free(region->path);
+	region->path = NULL;
+}
+
+static int reserved_remove(struct backend *b, const char *name)
+{
+	struct window *w = window_by_name(of(b), name);
+
+	return w ? window_destroy(of(b), w) : -ENOENT;
+}
+
+/* Opened for a while only: the module tells us when nobody has it open any more. */
+static int reserved_open_memory(struct backend_region *region)
+{
+	int fd = open(region->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static void reserved_tick(struct backend *b)
+{
+	struct reserved *r = of(b);
+
+	for (uint32_t i = r->window_count; i-- > 0;) {
+		if (r->windows[i].condemned)
+			window_destroy(r, &r->windows[i]);
+	}
+}
+
+static void reserved_sweep(struct backend *b)
+{
+	struct reserved *r = of(b);
+
+	for (uint32_t i = r->window_count; i-- > 0;) {
+		struct window *w = &r->windows[i];
+		char name[MEMLEASE_POOL_NAME_BYTES];
+		int ret;
+
+		if (w->region)
+			continue;
+		snprintf(name, sizeof(name), "%s", w->name);
+		ret = window_destroy(r, w);
+		ml_info("window %s is of no VM any more: %s", name,
+			ret < 0 ? strerror(-ret) : "removed once nobody has it open");
+	}
+}
+
+/* --- slots --- */
+
+static int reserved_map(struct backend_region *region, uint64_t slot, uint32_t block)
+{
+	struct memlease_pool_map m = { .window = id_of(region), .slot = (uint32_t)slot,
+				       .block = block };
+
+	return call(of(region->backend), MEMLEASE_POOL_MAP, &m);
+}
+
+static int slots_op(struct backend_region *region, unsigned long request, uint64_t first,
+		    uint64_t count, bool on, uint32_t *blocks, uint32_t *taken)
+{
+	struct memlease_pool_extent extent = { (uint32_t)first, (uint32_t)count };
+	struct memlease_pool_slots_op op = {
+		.window = id_of(region), .extents = 1, .extent_ptr = (uintptr_t)&extent,
+		.blocks_ptr = (uintptr_t)blocks, .on = on,
+	};
+	int ret = call(of(region->backend), request, &op);
+
+	*taken = ret < 0 ? 0 : op.taken;
+	return ret;
+}
+
+static int reserved_unmap(struct backend_region *region, uint64_t first, uint64_t count,
+			  uint32_t *blocks, uint32_t *taken)
+{
+	if (count > BACKEND_RUN_MAX)
+		return -EINVAL;
+	return slots_op(region, MEMLEASE_POOL_UNMAP, first, count, false, blocks, taken);
+}
+
+static int reserved_commit(struct backend_region *region, uint64_t first, uint64_t count, bool on,
+			   uint32_t *blocks, uint32_t *taken)
+{
+	if (count > BACKEND_RUN_MAX)
+		return -EINVAL;
+	return slots_op(region, MEMLEASE_POOL_COMMIT, first, count, on, blocks, taken);
+}
+
+static int reserved_resident_bytes(struct backend_region *region, uint64_t *bytes)
+{
+	struct memlease_pool_window w = { .id = id_of(region) - 1 };
+	int ret = call(of(region->backend), MEMLEASE_POOL_WINDOW, &w);
+
+	if (ret < 0)
+		return ret;
+	if (w.id != id_of(region))
+		return -ENOENT;
+	*bytes = w.resident * BLOCK;
+	return 0;
+}
+
+static int reserved_slots(struct backend_region *region, uint64_t first, uint64_t count,
+			  struct backend_slot_word *words)
+{
+	uint32_t raw[SLOTS_AT_ONCE];
+
+	while (count) {
+		uint32_t n = count < SLOTS_AT_ONCE ? (uint32_t)count : SLOTS_AT_ONCE;
+		struct memlease_pool_slots s = {
+			.window = id_of(region), .first = (uint32_t)first, .count = n,
+			.words_ptr = (uintptr_t)raw,
+		};
+		int ret = call(of(region->backend), MEMLEASE_POOL_SLOTS, &s);
+
+		if (ret < 0)
+			return ret;
+		for (uint32_t i = 0; i < n; i++)
+			words[i] = (struct backend_slot_word){
+				(enum backend_slot)MEMLEASE_SLOT_STATE(raw[i]),
+				MEMLEASE_SLOT_BLOCK(raw[i]),
+			};
+		first += n;
+		count -= n;
+		words += n;
+	}
+	return 0;
+}
+
+_Static_assert(BACKEND_VACANT == MEMLEASE_SLOT_VACANT &&
+	       BACKEND_COMMITTED == MEMLEASE_SLOT_COMMITTED &&
+	       BACKEND_LOST == MEMLEASE_SLOT_LOST && BACKEND_RESIDENT == MEMLEASE_SLOT_RESIDENT,
+	       "the module's states are the backend's");
+
+static int reserved_scan(struct backend_region *region, uint64_t first, uint64_t count,
+			 uint8_t *present)
+{
+	struct backend_slot_word words[BACKEND_RUN_MAX];
+
+	while (count) {
+		uint64_t n = count < BACKEND_RUN_MAX ? count : BACKEND_RUN_MAX;
+		int ret = reserved_slots(region, first, n, words);
+
+		if (ret < 0)
+			return ret;
+		for (uint64_t i = 0; i < n; i++)
+			present[i] = words[i].state == BACKEND_RESIDENT;
+		first += n;
+		count -= n;
+		present += n;
+	}
+	return 0;
+}
+
+static int reserved_move(struct backend_region *region, uint64_t slot, uint32_t *block)
+{
+	struct memlease_pool_map m = { .window = id_of(region), .slot = (uint32_t)slot,
+				       .block = *block };
+	int ret = call(of(region->backend), MEMLEASE_POOL_MOVE, &m);
+
+	if (ret == 0)
+		*block = m.block;
+	return ret;
+}
+
+/* --- blocks --- */
+
+static int reserved_retire(struct backend *b, uint32_t block)
+{
+	return call(of(b), MEMLEASE_POOL_RETIRE, &block);
+}
+
+static int reserved_unusable(struct backend *b, uint32_t first, uint32_t count, uint8_t *bad)
+{
+	struct memlease_pool_blocks q = { first, count, (uintptr_t)bad };
+	int ret = call(of(b), MEMLEASE_POOL_BLOCKS, &q);
+
+	for (uint32_t i = 0; !ret && i < count; i++)
+		bad[i] = bad[i] == MEMLEASE_BLOCK_RETIRED ? 1 :
+			 bad[i] == MEMLEASE_BLOCK_MODULE ? 2 : 0;
+	return ret;
+}
+
+static uint32_t reserved_supply_level(struct backend *b)
+{
+	return reserved_ring_level(&of(b)->ring);
+}
+
+static int reserved_supply(struct backend *b, const uint32_t *blocks, uint32_t n)
+{
+	return reserved_ring_put(&of(b)->ring, blocks, n);
+}
+
+static uint32_t reserved_unsupply(struct backend *b, uint32_t *blocks, uint32_t n)
+{
+	return reserved_ring_take_back(&of(b)->ring, blocks, n);
+}
+
+static uint32_t reserved_read_supply(struct backend *b, uint32_t *blocks, uint32_t n)
+{
+	return reserved_ring_read(&of(b)->ring, blocks, n);
+}
+
+/* The module's clock stands still while the machine sleeps; the lender's does not. */
+static uint64_t to_boot_ns(const struct reserved *r, uint64_t mono_ns)
+{
+	uint64_t now = ml_boot_ns(r->setup.clock), mono;
+	struct timespec ts;
+
+	if (r->setup.clock != &ml_clock_real)
+		return mono_ns;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	mono = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	return mono_ns < mono ? now - (mono - mono_ns) : now;
+}
+
+static int reserved_next_event(struct backend *b, struct backend_event *out)
+{
+	static const enum backend_event_type types[] = {
+		[MEMLEASE_TOUCH_TAKEN] = BACKEND_TAKEN,
+		[MEMLEASE_TOUCH_VIOLATION] = BACKEND_VIOLATION,
+		[MEMLEASE_TOUCH_TIMEOUT] = BACKEND_TIMEOUT,
+		[MEMLEASE_TOUCH_CLOSED] = BACKEND_CLOSED,
+		[MEMLEASE_TOUCH_ERROR] = BACKEND_ERROR,
+		[MEMLEASE_TOUCH_WAITING] = BACKEND_WAITING,
+	};
+	struct reserved *r = of(b);
+	struct memlease_touch touch;
+	struct window *w;
+	int ret;
+
+	do {
+		ret = reserved_ring_next(&r->ring, &touch);
+		if (ret <= 0)
+			return ret;
+	} while (touch.type >= sizeof(types) / sizeof(types[0]) || !types[touch.type]);
+	w = touch.window ? window_by_id(r, touch.window) : NULL;
+	*out = (struct backend_event){
+		.type = types[touch.type], .region = w ? w->region : NULL, .slot = touch.slot,
+		.block = touch.block, .boot_ns = to_boot_ns(r, touch.time_ns),
+		.pid = (pid_t)touch.pid,
+	};
+	/* Nobody is served at a slot that is none. */
+	if (out->region && out->slot >= out->region->blocks)
+		out->region = NULL;
+	return 1;
+}
+
+static void reserved_figures(struct backend *b, struct backend_figures *out)
+{
+	const struct memlease_rings *rings = of(b)->ring.rings;
+	struct memlease_pool_info info = { 0 };
+
+	call(of(b), MEMLEASE_POOL_INFO, &info);
+	*out = (struct backend_figures){
+		.supply = reserved_ring_level(&of(b)->ring), .supply_most = b->supply_most,
+		.waiting = __atomic_load_n(&rings->waiting, __ATOMIC_RELAXED),
+		.resident = info.resident, .retired = info.retired,
+		.waits = __atomic_load_n(&rings->waits, __ATOMIC_RELAXED),
+		.wait_ns = __atomic_load_n(&rings->wait_ns, __ATOMIC_RELAXED),
+		.overflows = __atomic_load_n(&rings->overflow, __ATOMIC_RELAXED),
+		.refused = __atomic_load_n(&rings->bad_supply, __ATOMIC_RELAXED),
+		.metadata_bytes = info.metadata_bytes,
+	};
+}
+
+static void reserved_free(struct backend *b)
+{
+	struct reserved *r = of(b);
+
+	r->device->close(r->device);
+	free(r->windows);
+	free(r);
+}
+
+static const struct backend_ops reserved_ops = {
+	.create = reserved_create,
+	.open = reserved_open,
+	.close = reserved_close,
+	.remove = reserved_remove,
+	.open_memory = reserved_open_memory,
+	.map = reserved_map,
+	.unmap = reserved_unmap,
+	.commit = reserved_commit,
+	.resident_bytes = reserved_resident_bytes,
+	.scan = reserved_scan,
+	.next_event = reserved_next_event,
+	.slots = reserved_slots,
+	.supply_level = reserved_supply_level,
+	.supply = reserved_supply,
+	.unsupply = reserved_unsupply,
+	.read_supply = reserved_read_supply,
+	.move = reserved_move,
+	.retire = reserved_retire,
+	.unusable = reserved_unusable,
+	.tick = reserved_tick,
+	.sweep = reserved_sweep,
+	.figures = reserved_figures,
+	.free = reserved_free,
+};
+
+/* --- ranges --- */
+
+static void note_range(struct reserved *r, const struct memlease_pool_range *have)
+{
+	const struct reserved_want *want = NULL;
+	char size[ML_SIZE_TEXT];
+
+	for (unsigned int i = 0; i < r->setup.wants; i++) {
+		if (r->setup.want[i].base == have->base && r->setup.want[i].bytes == have->bytes)
+			want = &r->setup.want[i];
+	}
+	r->base.ranges[r->base.range_count++] = (struct backend_range){
+		.base = have->base, .bytes = have->bytes, .first_block = have->first_block,
+		.blocks = (uint32_t)(have->bytes / BLOCK),
+		.node = want && want->node >= 0 ? want->node : have->node,
+		.tier = want ? want->tier : 0,
+	};
+	if (!want)
+		ml_warn("range 0x%llx,%s is the pool's since an earlier start, though it is not named now; it stays until the module is unloaded",
+			(unsigned long long)have->base, ml_size_exact(have->bytes, size));
+}
+
+static bool have_range(const struct reserved *r, const struct reserved_want *want)
+{
+	for (unsigned int i = 0; i < r->base.range_count; i++) {
+		if (r->base.ranges[i].base == want->base && r->base.ranges[i].bytes == want->bytes)
+			return true;
+	}
+	return false;
+}
+
+static int claim(struct reserved *r, const struct reserved_want *want)
+{
+	struct memlease_pool_range range = { .base = want->base, .bytes = want->bytes };
+	int ret = call(r, MEMLEASE_POOL_CLAIM, &range);
+	char size[ML_SIZE_TEXT];
+
+	if (ret == 0) {
+		note_range(r, &range);
+		return 0;
+	}
+	ml_err("range 0x%llx,%s cannot be claimed: %s", (unsigned long long)want->base,
+	       ml_size_exact(want->bytes, size),
+	       ret == -EEXIST ? "Linux uses part of it, or has a page array for it; carve it out by memmap= or mem= on the kernel's command line" :
+	       ret == -EBUSY ? "somebody has it, perhaps this pool under another base and size; name it as at the first start, or unload the module" :
+	       strerror(-ret));
+	return ret;
+}
+
+static int take_ranges(struct reserved *r)
+{
+	struct memlease_pool_info info = { 0 };
+	int ret = call(r, MEMLEASE_POOL_INFO, &info);
+
+	if (ret < 0)
+		return ret;
+	if (info.version != MEMLEASE_POOL_VERSION) {
+		ml_err("memlease_pool.ko speaks version %u, this daemon %u; install both from one release",
+		       info.version, MEMLEASE_POOL_VERSION);
+		return -EPROTO;
+	}
+	for (uint32_t i = 0; i < info.ranges && i < BACKEND_RANGES_MAX; i++) {
+		struct memlease_pool_range range = { .index = i };
+
+		ret = call(r, MEMLEASE_POOL_RANGE, &range);
+		if (ret < 0)
+			return ret;
+		note_range(r, &range);
+	}
+	for (unsigned int i = 0; ret == 0 && i < r->setup.wants; i++) {
+		if (!have_range(r, &r->setup.want[i]))
+			ret = claim(r, &r->setup.want[i]);
+	}
+	for (unsigned int i = 0; i < r->base.range_count; i++)
+		r->base.blocks += r->base.ranges[i].blocks;
+	return ret;
+}
+
+static int open_parts(struct reserved *r)
+{
+	int ret = take_ranges(r);
+
+	if (ret < 0)
+		return ret;
+	if (!r->base.blocks) {
+		ml_err("the pool has no range of memory; name one: --pool reserved:BASE,SIZE");
+		return -EINVAL;
+	}
+	r->base.memory = r->device->map_pool(r->device, r->base.blocks * BLOCK);
+	if (!r->base.memory) {
+		ml_err("the pool of %llu blocks cannot be mapped: %m",
+		       (unsigned long long)r->base.blocks);
+		return -ENOMEM;
+	}
+	snprintf(r->title, sizeof(r->title), "reserved: %u range%s", r->base.range_count,
+		 r->base.range_count == 1 ? "" : "s");
+	reserved_ring_init(&r->ring, r->device);
+	return read_windows(r);
+}
+
+int backend_reserved_open(struct backend **out, const struct reserved_setup *setup,
+			  struct reserved_device *device)
+{
+	struct reserved *r = calloc(1, sizeof(*r));
+	int ret;
+
+	if (!r) {
+		device->close(device);
+		return -ENOMEM;
+	}
+	r->setup = *setup;
+	r->device = device;
+	r->base = (struct backend){
+		.ops = &reserved_ops, .name = r->title, .scan_sees_all = true,
+		.serves_touches = true, .event_fd = device->fd,
+		.supply_most = MEMLEASE_POOL_SUPPLY,
+	};
+	ret = open_parts(r);
+	if (ret < 0) {
+		reserved_free(&r->base);
+		return ret;
+	}
+	*out = &r->base;
+	return 0;
+}

@@ -19,7 +19,8 @@
  *    VACANT ----------> COMMITTED ---------------> RESIDENT(block)
  *      ^ ^   COMMIT off  |   ^         UNMAP         |  |
  *      | +---------------+   +-----------------------+  | memory error
- *      +------------- UNMAP, COMMIT off --------------- LOST
+ *      | COMMIT off          |           UNMAP          v
+ *      +---------------------+------------------------ LOST
  *
  * A VACANT slot reads as zeros; a write to it is a VIOLATION: the access fails
  * (SIGBUS for a program, a failed KVM_RUN for a vCPU) and the daemon is told. A
@@ -29,7 +30,8 @@
  * daemon keeps filled with zeroed blocks, and leaves a record in the *touches*,
  * a ring in the other direction. If the supply is empty the task waits, and can
  * be killed, without holding its memory map's lock, until a block comes or
- * MEMLEASE_POOL_WAIT_MS have passed; then the access fails like a violation. The
+ * MEMLEASE_POOL_WAIT_MS have passed; then the access fails like a violation, and
+ * so does each other of the window that finds no block, until one of it gets one. The
  * daemon is told which slot it waits for (WAITING): it decides who comes first, and
  * serves one by MAP, or all by the supply. A task goes on when the supply holds a
  * block, or its slot is no longer COMMITTED.
@@ -47,7 +49,9 @@
  * ---------
  * mmap of the control device, by offset:
  *   MEMLEASE_POOL_OFF_RINGS	the page-aligned struct memlease_rings, read and write
- *   MEMLEASE_POOL_OFF_BLOCKS	the pool: block b at b * 2 MiB, for zeroing
+ *   MEMLEASE_POOL_OFF_BLOCKS	the pool: block b at b * 2 MiB, for zeroing. SIGBUS in the
+ *				module's own block, past the last, and, where it was not
+ *				touched before, in one that is retired
  * Indices run freely and wrap at 2^32; an entry lies at index % size. The one who
  * produces writes the entry, then the head with release; the one who consumes
  * reads the head with acquire, and moves the tail. The module trusts neither an
@@ -75,7 +79,7 @@
 #define MEMLEASE_POOL_NAME_BYTES	64	/* of a window, with its NUL */
 #define MEMLEASE_POOL_MAX_RANGES	64
 #define MEMLEASE_POOL_MAX_WINDOWS	8192
-#define MEMLEASE_POOL_MAX_SLOTS		(1u << 28)	/* of one window */
+#define MEMLEASE_POOL_MAX_SLOTS		(1u << 26)	/* of one window: 128 TiB */
 #define MEMLEASE_POOL_MAX_BLOCKS	(1u << 30)	/* of all ranges */
 #define MEMLEASE_POOL_MAX_EXTENTS	256	/* of one call */
 #define MEMLEASE_POOL_WAIT_MS		60000
@@ -184,11 +188,14 @@ struct memlease_pool_extent {
 
 /*
  * COMMIT: make slots COMMITTED (on) or VACANT (off; those RESIDENT are unmapped
- * first). UNMAP: make RESIDENT slots COMMITTED again. Both carry out all or, with
- * -EINVAL, nothing; slots that are so already are no error. The blocks that were
- * taken away are written to the array at `blocks` (which must have room for one
- * for each slot), their number to `taken`. They are mapped nowhere on return, but
- * hold what the VM wrote.
+ * first). UNMAP: make RESIDENT and LOST slots COMMITTED again (`on` is 0). Both
+ * carry out all or, with -EINVAL, nothing; slots that are so already are no error.
+ * The blocks that were taken away are written to the array at `blocks_ptr` (which
+ * must have room for one for each slot), their number to `taken`. They are mapped
+ * nowhere on return, but hold what the VM wrote. With many slots touches of the
+ * window come in between. -EFAULT: an array cannot be read, and nothing is done, or
+ * written, and SLOTS tells what was. A block may be retired while it is taken away:
+ * it is in the array then, and has its record (ERROR, window 0), before or after.
  */
 struct memlease_pool_slots_op {
 	__u32 window;
@@ -204,7 +211,7 @@ struct memlease_pool_slots_op {
  * slot already; -EEXIST: the slot has one; -EPERM: the slot is VACANT or LOST.
  * MOVE: exchange the block behind a RESIDENT slot for `block`, with its contents:
  * tasks that touch it meanwhile wait. The old one is written to `block`. -EAGAIN:
- * the slot is not RESIDENT.
+ * the slot is not RESIDENT; -EIO: the old block cannot be read, nothing is changed.
  */
 struct memlease_pool_map {
 	__u32 window;
@@ -240,7 +247,11 @@ struct memlease_pool_blocks {
 #define MEMLEASE_POOL_RANGE	_IOWR(MEMLEASE_POOL_IOC, 2, struct memlease_pool_range)
 #define MEMLEASE_POOL_CREATE	_IOWR(MEMLEASE_POOL_IOC, 3, struct memlease_pool_window)
 #define MEMLEASE_POOL_WINDOW	_IOWR(MEMLEASE_POOL_IOC, 4, struct memlease_pool_window)
-/* The device goes at once; its slots are emptied when nobody has it open: -EBUSY before. */
+/*
+ * The device goes at once. The window goes if it is used no more: -EBUSY: somebody has
+ * it open (CLOSED says when not); -ENOTEMPTY: slots are RESIDENT (COMMIT off takes their
+ * blocks). Then call again.
+ */
 #define MEMLEASE_POOL_DESTROY	_IOW(MEMLEASE_POOL_IOC, 5, __u32)
 #define MEMLEASE_POOL_COMMIT	_IOWR(MEMLEASE_POOL_IOC, 6, struct memlease_pool_slots_op)
 #define MEMLEASE_POOL_UNMAP	_IOWR(MEMLEASE_POOL_IOC, 7, struct memlease_pool_slots_op)

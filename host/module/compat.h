@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Differences between kernels; nothing else in host/module/ asks for a version. */
+/* Differences between kernels and processors; nothing else here asks for either. */
 #ifndef MEMLEASE_POOL_COMPAT_H
 #define MEMLEASE_POOL_COMPAT_H
 
-#include <linux/huge_mm.h>
 #include <linux/mm.h>
 #include <linux/version.h>
 
@@ -23,5 +22,34 @@ static inline vm_fault_t mlp_insert_pmd(struct vm_fault *vmf, unsigned long pfn,
 	return vmf_insert_pfn_pmd(vmf, pfn, write);
 }
 #endif
+
+/* 7.2 and later tell modules of memory errors in PFN maps. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0) && defined(CONFIG_MEMORY_FAILURE)
+#define MLP_HAVE_PFN_WATCH
+#include <linux/memory-failure.h>
+struct mlp_pfn_watch {
+	struct pfn_address_space space;
+	bool on;
+};
+#else
+struct mlp_pfn_watch {
+};
+#endif
+
+/* Machine checks of x86 are told to whoever asks, in all kernels. */
+#ifdef CONFIG_X86_MCE
+#define MLP_HAVE_MCE
+#include <asm/mce.h>
+#endif
+
+/* The first physical address that the processor cannot reach. */
+static inline u64 mlp_physical_end(void)
+{
+#ifdef CONFIG_X86
+	return 1ULL << boot_cpu_data.x86_phys_bits;
+#else
+	return 1ULL << MAX_PHYSMEM_BITS;
+#endif
+}
 
 #endif /* MEMLEASE_POOL_COMPAT_H */

@@ -1,41 +1,95 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * memlease_pool.ko: the parts and how they lock. Included by each of them; what a
- * part does for the others stands here, one section a file. The interface to the
- * daemon is proto/memlease_ioctl.h.
+ * memlease_pool.ko: its parts, what each does for the others (one section a file),
+ * and how they lock. Included by each of them. The interface to the daemon is
+ * proto/memlease_ioctl.h.
  *
- * Lock order, outermost first:
- *   mlp_lock		(mutex: ranges, the list of windows, who has control)
- *     mmap lock or VMA lock of a task	(faults are called with it)
- *       window.lock	(rwsem: read by faults, write by whoever changes slots)
- *         mlp_rings_lock	(spinlock: both rings, waiting, owners of blocks)
- * No user memory is read or written under window.lock: a fault on it might need it.
+ * Locks, outermost first
+ * ----------------------
+ *   mlp_lock		mutex: ranges, the list of windows, who has them open. Taken by
+ *			ioctls, open and release; never with an mmap lock held, so not
+ *			in mmap or in a fault.
+ *   mmap lock or VMA lock of a task; faults come with one of the two
+ *     window.lock	rwsem: a huge fault reads; a fault of a single page, and whoever
+ *			else changes slots, writes. Its holder may sleep, but touches no
+ *			user memory: a fault on that could need this lock, or an mmap
+ *			lock, which comes before.
+ *       i_mmap_rwsem of mlp_mapping, page-table locks	(the kernel's, while unmapping)
+ *       mlp_rings_lock	spinlock: both rings and the owners of blocks. Nobody sleeps
+ *			under it. Process context only.
  *
- * Why no mapping outlives its slot. A fault looks the slot up and inserts the
- * entry under window.lock for reading. Who takes a block away changes the slot
- * and removes the entries under the same lock for writing. So an entry is either
- * removed with the others, or inserted after the change, from the new word.
+ * The races
+ * ---------
+ * Fault and unmap. A fault looks the slot up and inserts the entry under
+ * window.lock. Who takes a block away changes the slot and removes the entries
+ * under the same lock for writing. So an entry is either removed with the others
+ * or inserted afterwards, from the new word. All mappings of all windows are in
+ * one address space of the kernel (mlp_mapping), each window at an offset of its
+ * own, so none is missed. fork() would copy entries without looking at the slot:
+ * mappings are VM_DONTCOPY, and VM_IO so that nobody may undo that.
+ *
+ * Fault and fault. Two huge faults of one slot hold the lock for reading: the slot
+ * gets its block under mlp_rings_lock, once, and both insert the same entry. A
+ * single-page fault builds a page table where a huge fault may be about to put its
+ * entry, which the kernel would take for a mistake and warn of: so it holds the
+ * lock for writing, and a huge fault looks first.
+ *
+ * The first write through a read-only entry. A huge entry is asked for again with
+ * the write flag, under the lock. For a single page the kernel would make the entry
+ * that it saw writable after .pfn_mkwrite has returned, and without our lock: by
+ * then the same entry can stand for a vacant slot again. So .pfn_mkwrite never says
+ * yes: it removes the entry, and the fault comes anew. Entries with a block behind
+ * them are writable from the start.
+ *
+ * Fault and wait. A task that waits for a block has given up its mmap lock, so its
+ * mapping may go meanwhile, and its window be closed. It holds the file: the window,
+ * and this module, stay until the task leaves the kernel, when the file is put. It
+ * takes the block as any touch does, under window.lock, if its slot is still
+ * COMMITTED, and has the fault done again.
+ *
+ * Move. Under window.lock for writing: entries removed, contents copied, word
+ * changed. Whoever touches the slot meanwhile waits for the lock, in the fault.
+ *
+ * Close and destroy. Files count as open until the last mapping is gone. open,
+ * release and destroy hold mlp_lock. Destroy removes the device first, so that no
+ * one comes in, and frees the window only when nobody has it open, so that no
+ * fault is under way. Ioctls that found it before hold a reference to its device,
+ * and see `dead` once they have its lock.
+ *
+ * Memory errors. A block is marked retired under mlp_rings_lock: from then on
+ * nothing gets it anew. Then its slot is lost under window.lock, if the block is
+ * still behind it: an unmap or move may have been faster, and then the daemon has
+ * the block and the record that says it is retired, in either order. MOVE may be
+ * copying to it: the slot is lost right after.
+ *
+ * The daemon's death. Nothing here depends on it: windows, slots and rings stay;
+ * touches are served until the supply is empty. What it wrote to the rings is read
+ * once, word by word, and checked. Its own view of the pool goes with its process.
+ *
+ * Unloading. A window holds the module; so does an open file of the control device.
+ * Without either there is no mapping. Poison is then delivered no longer, and the
+ * work that it left is waited for, before ranges are given back.
  */
 #ifndef MEMLEASE_POOL_MODULE_H
 #define MEMLEASE_POOL_MODULE_H
 
 #include <linux/atomic.h>
-#include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/fs.h>
+#include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
-#include <linux/wait.h>
 
 #include "../../proto/memlease_ioctl.h"
+#include "compat.h"
 
 #define MLP_BLOCK_BYTES		(1UL << MEMLEASE_POOL_BLOCK_SHIFT)
 #define MLP_BLOCK_PAGES		(MLP_BLOCK_BYTES >> PAGE_SHIFT)
 #define MLP_NO_BLOCK		U32_MAX
 
-/* --- ranges.c: the memory, and who has each block ------------------------------- */
+/* --- ranges.c: the memory, and who has each block ------------------------------ */
 
 /* Owner of a block: 0 is nobody, else a window's id and slot, or one of these. */
 #define MLP_OWNER(window, slot)	((u64)(window) << 32 | (slot))
@@ -48,27 +102,36 @@ struct mlp_range {
 	u32 first_block;
 	u32 blocks;
 	int node;
-	struct resource *resource;
 	void *memory;		/* mapped write-back as long as the range is ours */
 	u64 *owner;		/* per block; under mlp_rings_lock */
+	unsigned long *poison;	/* a bit per block: an error was reported, see poison.c */
+	struct mlp_pfn_watch watch;	/* poison.c's */
 };
 
-/* Under mlp_lock. Errors as MEMLEASE_POOL_CLAIM has them. */
+/* Under mlp_lock. Errors as MEMLEASE_POOL_CLAIM and _RANGE have them. */
 int mlp_range_claim(struct memlease_pool_range *arg);
 int mlp_range_read(struct memlease_pool_range *arg);
+u32 mlp_range_number(void);
+/* At unloading. */
 void mlp_ranges_release(void);
 
-/* Any context. A block below mlp_blocks() exists for good. */
+/* Any context. What is counted, and ranges, never change or go until unloading. */
 u32 mlp_blocks(void);
+struct mlp_range *mlp_range_at(u32 index);	/* or NULL */
+u32 mlp_block_of_pfn(unsigned long pfn);	/* or MLP_NO_BLOCK */
+u64 mlp_ranges_metadata(void);
+extern atomic_t mlp_retired;	/* blocks, raised by mlp_slots_retire() */
+
+/* Any context. The block is below mlp_blocks(). */
 unsigned long mlp_block_pfn(u32 block);
 void *mlp_block_memory(u32 block);
-u32 mlp_block_of_pfn(unsigned long pfn);	/* or MLP_NO_BLOCK */
 u64 *mlp_block_owner(u32 block);
-/* The block that vacant slots show, or MLP_NO_BLOCK before the first claim. */
-u32 mlp_zero_block(void);
-u64 mlp_ranges_metadata(void);
 
-/* --- rings.c: supply and touches --------------------------------------------------- */
+/* The block that vacant slots show; MLP_NO_BLOCK if there is none, or it broke. */
+u32 mlp_zero_block(void);
+void mlp_zero_broke(void);
+
+/* --- rings.c: supply and touches ----------------------------------------------- */
 
 extern spinlock_t mlp_rings_lock;
 
@@ -78,69 +141,104 @@ int mlp_rings_mmap(struct vm_area_struct *vma);
 __poll_t mlp_rings_poll(struct file *file, struct poll_table_struct *table);
 u64 mlp_rings_bytes(void);
 
-/* The next good block of the supply, owned by `owner` from now on; or MLP_NO_BLOCK. Under the lock. */
+/* The next good block of the supply, `owner`'s from now on; or MLP_NO_BLOCK. Under the lock. */
 u32 mlp_supply_take(u64 owner);
-bool mlp_supply_empty(void);
-/* Leave a record. Under the lock. */
+/* Leave a record of the current task. Under the lock. */
 void mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block);
-/* The daemon has filled the supply: wake who waits. */
+/* Waits for whoever is taking a block, then wakes all who wait. */
 void mlp_supplied(void);
-/* Counts a waiting task. Sleeps, killable, until there is supply or the limit; false: the limit. */
-bool mlp_supply_wait(void);
+/* Wakes those who wait: a slot is no longer COMMITTED. */
+void mlp_slots_changed(void);
 
-/* --- window.c: one device per window ------------------------------------------------ */
+struct mlp_window;
+/*
+ * Wait for a block for a COMMITTED slot, without any lock but a reference to the
+ * window. True: the fault is worth another try (a block is there, the slot is
+ * another, or a signal came: any one if `interruptible`, else a deadly one). False:
+ * MEMLEASE_POOL_WAIT_MS are over.
+ */
+bool mlp_supply_wait(struct mlp_window *w, u32 slot, bool interruptible);
+/* For who cannot give up its mmap lock: sleep a moment. False: a deadly signal came. */
+bool mlp_supply_pause(void);
+
+/* --- window.c: one device per window ------------------------------------------- */
 
 struct mlp_window {
-	u32 id;
+	struct list_head list;	/* by id; under mlp_lock */
+	u32 id;			/* never used again */
+	u32 index;		/* its minor number, and its place in mlp_mapping */
 	u32 slots;
 	char name[MEMLEASE_POOL_NAME_BYTES];
 	kuid_t uid;
 	kgid_t gid;
 	umode_t mode;
+	u32 opened;		/* files; under mlp_lock */
+	bool gone;		/* its device is removed; under mlp_lock */
 	struct device dev;
-	struct cdev cdev;
-	struct inode *inode;	/* its mapping is every opener's: one place to unmap */
-	struct rw_semaphore lock;
-	u32 *slot;		/* words as in MEMLEASE_POOL_SLOTS */
-	u32 committed;		/* not VACANT; under lock for writing */
-	atomic_t resident;
-	atomic_t opened;
+	pgoff_t pgoff;		/* of slot 0 in mlp_mapping */
 	bool mapped;		/* somebody has mapped it at some time */
-	bool starved;		/* a wait for a block ran into its limit */
+	bool starved;		/* a wait ran into its limit, and no block came since */
+	struct rw_semaphore lock;
+	bool dead;		/* under lock: about to be freed */
+	u32 *slot;		/* words as MEMLEASE_POOL_SLOTS has them; under lock, and
+				 * from COMMITTED to RESIDENT under mlp_rings_lock and
+				 * lock for reading; read without either */
+	u32 committed;		/* slots not VACANT; under lock for writing */
+	atomic_t resident;
 };
+
+/* Where each mapping of windows and pool is found. */
+extern struct address_space *mlp_mapping;
 
 int mlp_windows_init(void);
 void mlp_windows_exit(void);
 
-/* Under mlp_lock. */
+/* Under mlp_lock. Errors as the ioctls have them. */
 int mlp_window_create(struct memlease_pool_window *arg);
 int mlp_window_destroy(u32 id);
 int mlp_window_read(struct memlease_pool_window *arg);
-struct mlp_window *mlp_window_find(u32 id);
-u32 mlp_window_count(void);
-u32 mlp_windows_resident(void);
-u64 mlp_windows_metadata(void);
+void mlp_windows_count(struct memlease_pool_info *info);
 
-/* --- slots.c: what changes slots, but for touches ----------------------------------- */
+/* Takes mlp_lock. A reference, for mlp_window_put(); or NULL. */
+struct mlp_window *mlp_window_get(u32 id);
+void mlp_window_put(struct mlp_window *w);
+/* Takes mlp_lock. Remove what shows the block of zeros, from all windows. */
+void mlp_windows_unshow_zeros(void);
 
-/* The extents lie inside the window: checked here. taken[] has room for all slots. */
-int mlp_slots_commit(struct mlp_window *w, const struct memlease_pool_extent *extents, u32 n, bool on,
-		     u32 *blocks, u32 *taken);
-int mlp_slots_unmap(struct mlp_window *w, const struct memlease_pool_extent *extents, u32 n, u32 *blocks,
-		    u32 *taken);
+/* --- slots.c: what changes slots, but for touches ------------------------------ */
+
+/* These may sleep, and take window.lock for writing. -ENOENT: destroyed meanwhile. */
+int mlp_slots_commit(struct mlp_window *w, struct memlease_pool_slots_op *op);
+int mlp_slots_unmap(struct mlp_window *w, struct memlease_pool_slots_op *op);
 int mlp_slots_map(struct mlp_window *w, u32 slot, u32 block);
 int mlp_slots_move(struct mlp_window *w, u32 slot, u32 *block);
-/* Retire a block, and lose the slot that it stands behind. */
+/* Takes mlp_lock, too. Retire a block, and lose the slot that it stands behind. */
 int mlp_slots_retire(u32 block);
-/* Give up all blocks of a window that nobody has open. */
-void mlp_slots_empty(struct mlp_window *w);
+/* Put a block of the supply behind a COMMITTED slot. Under window.lock. Returns the word. */
+u32 mlp_slots_take(struct mlp_window *w, u32 slot);
+/* Remove all entries that show these slots, QEMU's and, through notifiers, KVM's. */
+void mlp_slots_unshow(struct mlp_window *w, u32 first, u32 count);
 
-/* --- fault.c: what QEMU and KVM touch ------------------------------------------------ */
+/* --- fault.c: what QEMU and KVM touch; view.c: the daemon's view of the pool ---- */
 
 extern const struct vm_operations_struct mlp_window_vm_ops;
-extern const struct vm_operations_struct mlp_pool_vm_ops;
 
-/* --- control.c ------------------------------------------------------------------------ */
+/* Is there room in the mapping for one huge entry at the fault, and none but such? */
+bool mlp_fault_fits_huge(struct vm_fault *vmf);
+
+int mlp_view_mmap(struct vm_area_struct *vma);
+extern const struct vm_operations_struct mlp_view_vm_ops;
+
+/* --- poison.c: memory errors that hardware or kernel report --------------------- */
+
+int mlp_poison_init(void);
+/* No report comes in any more, and none is being worked on. */
+void mlp_poison_exit(void);
+/* A range becomes, or ceases to be, one that the kernel reports errors of. */
+void mlp_poison_watch(struct mlp_range *r);
+void mlp_poison_unwatch(struct mlp_range *r);
+
+/* --- control.c ------------------------------------------------------------------ */
 
 extern struct mutex mlp_lock;
 

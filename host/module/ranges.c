@@ -1,43 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The ranges of physical memory that the pool is made of; see pool_module.h.
- * A range that was claimed stays until the module goes, so block numbers can be
- * looked up without a lock: ranges are filled in before their number is raised.
+ * The ranges of physical memory that the pool is made of; see pool_module.h. A
+ * range that was claimed stays until the module goes, so blocks can be looked up
+ * without a lock: a range is filled in before the number of ranges is raised.
  */
+#include <linux/bitmap.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
+#include <linux/numa.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "pool_module.h"
 
-#define MLP_RESOURCE_NAME	"memlease pool"
-
 static struct mlp_range mlp_ranges[MEMLEASE_POOL_MAX_RANGES];
 static u32 mlp_range_count;	/* written under mlp_lock */
-static u32 mlp_block_count;
+static u32 mlp_zero = MLP_NO_BLOCK;
 
-static u32 mlp_ranges_now(void)
+atomic_t mlp_retired;
+
+u32 mlp_range_number(void)
 {
+	/* Pairs with the claim: what it has filled in is seen. */
 	return smp_load_acquire(&mlp_range_count);
 }
 
-static const struct mlp_range *mlp_range_of(u32 block)
+struct mlp_range *mlp_range_at(u32 index)
 {
-	u32 i, n = mlp_ranges_now();
+	return index < mlp_range_number() ? &mlp_ranges[index] : NULL;
+}
 
-	for (i = 0; i < n; i++) {
+static struct mlp_range *mlp_range_of(u32 block)
+{
+	u32 i, n = mlp_range_number();
+
+	for (i = 0; i + 1 < n; i++) {
 		if (block - mlp_ranges[i].first_block < mlp_ranges[i].blocks)
-			return &mlp_ranges[i];
+			break;
 	}
-	return NULL;
+	return &mlp_ranges[i];
 }
 
 u32 mlp_blocks(void)
 {
-	return READ_ONCE(mlp_block_count);
+	u32 n = mlp_range_number();
+
+	return n ? mlp_ranges[n - 1].first_block + mlp_ranges[n - 1].blocks : 0;
 }
 
 unsigned long mlp_block_pfn(u32 block)
@@ -64,7 +73,7 @@ u64 *mlp_block_owner(u32 block)
 u32 mlp_block_of_pfn(unsigned long pfn)
 {
 	u64 addr = PFN_PHYS(pfn);
-	u32 i, n = mlp_ranges_now();
+	u32 i, n = mlp_range_number();
 
 	for (i = 0; i < n; i++) {
 		if (addr - mlp_ranges[i].base < mlp_ranges[i].bytes)
@@ -76,12 +85,23 @@ u32 mlp_block_of_pfn(unsigned long pfn)
 
 u32 mlp_zero_block(void)
 {
-	return mlp_ranges_now() ? 0 : MLP_NO_BLOCK;
+	return READ_ONCE(mlp_zero);
+}
+
+void mlp_zero_broke(void)
+{
+	WRITE_ONCE(mlp_zero, MLP_NO_BLOCK);
 }
 
 u64 mlp_ranges_metadata(void)
 {
-	return (u64)mlp_blocks() * sizeof(u64);
+	u64 bytes = sizeof(mlp_ranges);
+	u32 i, n = mlp_range_number();
+
+	for (i = 0; i < n; i++)
+		bytes += (u64)mlp_ranges[i].blocks * sizeof(u64) +
+			 BITS_TO_LONGS(mlp_ranges[i].blocks) * sizeof(long);
+	return bytes;
 }
 
 /* Does Linux use any of it, or keep a page array for it? */
@@ -92,8 +112,9 @@ static bool mlp_is_linux_memory(u64 base, u64 bytes)
 	if (region_intersects(base, bytes, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
 		return true;
 	for (pfn = PHYS_PFN(base); pfn < end; pfn += MLP_BLOCK_PAGES) {
-		if (pfn_valid(pfn))
+		if (pfn_valid(pfn) || pfn_valid(pfn + MLP_BLOCK_PAGES - 1))
 			return true;
+		cond_resched();
 	}
 	return false;
 }
@@ -102,9 +123,9 @@ static int mlp_range_check(const struct memlease_pool_range *arg)
 {
 	u64 mask = MLP_BLOCK_BYTES - 1;
 
-	if (!arg->bytes || (arg->base & mask) || (arg->bytes & mask) || arg->reserved ||
-	    arg->base + arg->bytes < arg->base ||
-	    arg->base + arg->bytes - 1 > PFN_PHYS((1ULL << (MAX_PHYSMEM_BITS - PAGE_SHIFT)) - 1))
+	if (!arg->bytes || (arg->base & mask) || (arg->bytes & mask) || arg->reserved)
+		return -EINVAL;
+	if (arg->base >= mlp_physical_end() || arg->bytes > mlp_physical_end() - arg->base)
 		return -EINVAL;
 	if (arg->bytes >> MEMLEASE_POOL_BLOCK_SHIFT > MEMLEASE_POOL_MAX_BLOCKS - mlp_blocks())
 		return -EINVAL;
@@ -113,57 +134,67 @@ static int mlp_range_check(const struct memlease_pool_range *arg)
 	return mlp_is_linux_memory(arg->base, arg->bytes) ? -EEXIST : 0;
 }
 
+/* Make the range ours, mapped, with what we note of its blocks. */
+static int mlp_range_take(struct mlp_range *r)
+{
+	int rc = -ENOMEM;
+
+	r->owner = kvcalloc(r->blocks, sizeof(*r->owner), GFP_KERNEL);
+	r->poison = kvcalloc(BITS_TO_LONGS(r->blocks), sizeof(long), GFP_KERNEL);
+	if (!r->owner || !r->poison)
+		goto free;
+	rc = -EBUSY;
+	if (!request_mem_region(r->base, r->bytes, "memlease pool"))
+		goto free;
+	/* Also what makes every other mapping of it write-back, QEMU's and KVM's. */
+	rc = -ENOMEM;
+	r->memory = memremap(r->base, r->bytes, MEMREMAP_WB);
+	if (r->memory)
+		return 0;
+	release_mem_region(r->base, r->bytes);
+free:
+	kvfree(r->poison);
+	kvfree(r->owner);
+	return rc;
+}
+
 int mlp_range_claim(struct memlease_pool_range *arg)
 {
-	struct mlp_range *r = &mlp_ranges[mlp_range_count];
+	struct mlp_range *r;
 	int rc = mlp_range_check(arg);
 
 	if (rc)
 		return rc;
+	r = &mlp_ranges[mlp_range_count];
 	*r = (struct mlp_range){
 		.base = arg->base, .bytes = arg->bytes, .first_block = mlp_blocks(),
 		.blocks = arg->bytes >> MEMLEASE_POOL_BLOCK_SHIFT,
 		.node = phys_to_target_node(arg->base),
 	};
-	r->owner = vzalloc(array_size(r->blocks, sizeof(u64)));
-	if (!r->owner)
-		return -ENOMEM;
-	r->resource = request_mem_region(r->base, r->bytes, MLP_RESOURCE_NAME);
-	if (!r->resource) {
-		rc = -EBUSY;
-		goto free_owner;
-	}
-	/* Also what makes every other mapping of it write-back, QEMU's and KVM's. */
-	r->memory = memremap(r->base, r->bytes, MEMREMAP_WB);
-	if (!r->memory) {
-		rc = -ENOMEM;
-		goto release;
-	}
+	rc = mlp_range_take(r);
+	if (rc)
+		return rc;
+	arg->first_block = r->first_block;
+	arg->node = r->node;
+	arg->index = mlp_range_count;
 	if (!r->first_block) {
 		memset(r->memory, 0, MLP_BLOCK_BYTES);
 		r->owner[0] = MLP_OWNER_MODULE;
 	}
-	arg->first_block = r->first_block;
-	arg->node = r->node;
-	arg->index = mlp_range_count;
-	WRITE_ONCE(mlp_block_count, r->first_block + r->blocks);
-	/* Pairs with mlp_ranges_now(). */
+	/* Pairs with mlp_range_number(). */
 	smp_store_release(&mlp_range_count, mlp_range_count + 1);
+	if (!r->first_block)
+		WRITE_ONCE(mlp_zero, 0);
+	mlp_poison_watch(r);
 	return 0;
-release:
-	release_mem_region(r->base, r->bytes);
-free_owner:
-	vfree(r->owner);
-	return rc;
 }
 
 int mlp_range_read(struct memlease_pool_range *arg)
 {
-	const struct mlp_range *r;
+	const struct mlp_range *r = mlp_range_at(arg->index);
 
-	if (arg->index >= mlp_range_count)
+	if (!r)
 		return -ENOENT;
-	r = &mlp_ranges[arg->index];
 	*arg = (struct memlease_pool_range){
 		.base = r->base, .bytes = r->bytes, .first_block = r->first_block,
 		.node = r->node, .index = arg->index,
@@ -176,9 +207,10 @@ void mlp_ranges_release(void)
 	while (mlp_range_count) {
 		struct mlp_range *r = &mlp_ranges[--mlp_range_count];
 
+		mlp_poison_unwatch(r);
 		memunmap(r->memory);
 		release_mem_region(r->base, r->bytes);
-		vfree(r->owner);
+		kvfree(r->poison);
+		kvfree(r->owner);
 	}
-	mlp_block_count = 0;
 }

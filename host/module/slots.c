@@ -1,32 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Whoever changes slots but for a touch; see pool_module.h. All of it under
- * window.lock for writing: the words first, then the entries that show the old
- * ones, then the owners of the blocks, which may go to another slot from then on.
+ * Whoever changes slots; see pool_module.h. Under window.lock for writing: the
+ * words first, then the entries that show the old ones, then the owners of the
+ * blocks, which may go to another slot from then on. Touches call mlp_slots_take().
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "pool_module.h"
 
-/* Remove all entries that show these slots, QEMU's and, through notifiers, KVM's. */
-static void mlp_zap(struct mlp_window *w, u32 first, u32 count)
+#define MLP_BATCH	4096	/* slots looked at in one holding of the lock */
+#define MLP_COPY_BYTES	(128UL << 10)	/* of a move, between two chances for others to run */
+
+/* What COMMIT and UNMAP do: slots in a state of `from` become `to`. */
+struct mlp_change {
+	u32 from;	/* bits by state */
+	u32 to;
+};
+
+/* Where such a call is: the next slot of the next extent; blocks of this batch. */
+struct mlp_progress {
+	const struct memlease_pool_extent *extents;
+	u32 number, extent, done;
+	u32 *blocks;
+	u32 taken;
+};
+
+void mlp_slots_unshow(struct mlp_window *w, u32 first, u32 count)
 {
-	if (w->mapped)
-		unmap_mapping_range(w->inode->i_mapping, (loff_t)first << MEMLEASE_POOL_BLOCK_SHIFT,
-				    (loff_t)count << MEMLEASE_POOL_BLOCK_SHIFT, 1);
+	if (READ_ONCE(w->mapped))
+		unmap_mapping_pages(mlp_mapping, w->pgoff + (pgoff_t)first * MLP_BLOCK_PAGES,
+				    (pgoff_t)count * MLP_BLOCK_PAGES, true);
 }
 
-static int mlp_check(const struct mlp_window *w, const struct memlease_pool_extent *extents, u32 n)
+u32 mlp_slots_take(struct mlp_window *w, u32 slot)
 {
-	u32 i;
+	u32 word, block;
 
-	for (i = 0; i < n; i++) {
-		if (!extents[i].count || extents[i].first >= w->slots ||
-		    extents[i].count > w->slots - extents[i].first)
-			return -EINVAL;
+	spin_lock(&mlp_rings_lock);
+	word = READ_ONCE(w->slot[slot]);
+	if (MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_COMMITTED) {
+		block = mlp_supply_take(MLP_OWNER(w->id, slot));
+		if (block != MLP_NO_BLOCK) {
+			word = MEMLEASE_SLOT_RESIDENT | block << 2;
+			WRITE_ONCE(w->slot[slot], word);
+			WRITE_ONCE(w->starved, false);
+			atomic_inc(&w->resident);
+			mlp_touch(MEMLEASE_TOUCH_TAKEN, w->id, slot, block);
+		}
 	}
-	return 0;
+	spin_unlock(&mlp_rings_lock);
+	return word;
 }
 
 static void mlp_disown(const u32 *blocks, u32 n)
@@ -35,69 +63,143 @@ static void mlp_disown(const u32 *blocks, u32 n)
 
 	spin_lock(&mlp_rings_lock);
 	for (i = 0; i < n; i++) {
-		if (*mlp_block_owner(blocks[i]) != MLP_OWNER_RETIRED)
-			*mlp_block_owner(blocks[i]) = 0;
+		u64 *owner = mlp_block_owner(blocks[i]);
+
+		if (*owner != MLP_OWNER_RETIRED)
+			*owner = 0;
 	}
 	spin_unlock(&mlp_rings_lock);
 }
 
-/*
- * Make the slots of one extent `to`, and collect what stood behind them. Under
- * the lock. Only those in a state of `from` change.
- */
-static void mlp_turn(struct mlp_window *w, struct memlease_pool_extent x, u32 from, u32 to, u32 *blocks,
-		     u32 *taken)
-{
-	u32 i, word;
+/* --- COMMIT and UNMAP -------------------------------------------------------------- */
 
-	for (i = x.first; i < x.first + x.count; i++) {
+/* Slots of one extent. Entries are removed in one go, from the first changed to the last. */
+static void mlp_change_piece(struct mlp_window *w, struct mlp_change c, u32 first, u32 count,
+			     struct mlp_progress *p)
+{
+	u32 i, word, lo = 0, hi = 0;
+
+	for (i = first; i < first + count; i++) {
 		word = w->slot[i];
-		if (!(from & BIT(MEMLEASE_SLOT_STATE(word))))
+		if (!(c.from & BIT(MEMLEASE_SLOT_STATE(word))))
 			continue;
 		if (MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_RESIDENT) {
-			blocks[(*taken)++] = MEMLEASE_SLOT_BLOCK(word);
+			p->blocks[p->taken++] = MEMLEASE_SLOT_BLOCK(word);
 			atomic_dec(&w->resident);
 		}
-		w->committed += (to != MEMLEASE_SLOT_VACANT);
-		w->committed -= (MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_VACANT);
-		WRITE_ONCE(w->slot[i], to);
+		w->committed += c.to != MEMLEASE_SLOT_VACANT;
+		w->committed -= MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_VACANT;
+		WRITE_ONCE(w->slot[i], c.to);
+		lo = hi ? lo : i;
+		hi = i + 1;
 	}
-	mlp_zap(w, x.first, x.count);
+	if (hi)
+		mlp_slots_unshow(w, lo, hi - lo);
 }
 
-static int mlp_change(struct mlp_window *w, const struct memlease_pool_extent *extents, u32 n, u32 from,
-		      u32 to, u32 *blocks, u32 *taken)
+/* As much as goes into one holding of the lock. */
+static int mlp_change_batch(struct mlp_window *w, struct mlp_change c, struct mlp_progress *p)
 {
-	u32 i;
-	int rc = mlp_check(w, extents, n);
+	u32 room = MLP_BATCH, count;
 
-	*taken = 0;
-	if (rc)
-		return rc;
+	p->taken = 0;
 	down_write(&w->lock);
-	for (i = 0; i < n; i++)
-		mlp_turn(w, extents[i], from, to, blocks, taken);
-	mlp_disown(blocks, *taken);
+	if (w->dead) {
+		up_write(&w->lock);
+		return -ENOENT;
+	}
+	while (room && p->extent < p->number) {
+		const struct memlease_pool_extent *x = &p->extents[p->extent];
+
+		count = min(x->count - p->done, room);
+		mlp_change_piece(w, c, x->first + p->done, count, p);
+		room -= count;
+		p->done += count;
+		if (p->done == x->count) {
+			p->done = 0;
+			p->extent++;
+		}
+	}
+	mlp_disown(p->blocks, p->taken);
 	up_write(&w->lock);
+	mlp_slots_changed();
 	return 0;
 }
 
-int mlp_slots_commit(struct mlp_window *w, const struct memlease_pool_extent *extents, u32 n, bool on,
-		     u32 *blocks, u32 *taken)
+static int mlp_check_extents(const struct mlp_window *w, const struct memlease_pool_extent *x, u32 n)
 {
-	if (on)
-		return mlp_change(w, extents, n, BIT(MEMLEASE_SLOT_VACANT), MEMLEASE_SLOT_COMMITTED,
-				  blocks, taken);
-	return mlp_change(w, extents, n, BIT(MEMLEASE_SLOT_COMMITTED) | BIT(MEMLEASE_SLOT_RESIDENT) |
-			  BIT(MEMLEASE_SLOT_LOST), MEMLEASE_SLOT_VACANT, blocks, taken);
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		if (!x[i].count || x[i].first >= w->slots || x[i].count > w->slots - x[i].first)
+			return -EINVAL;
+	}
+	return 0;
 }
 
-int mlp_slots_unmap(struct mlp_window *w, const struct memlease_pool_extent *extents, u32 n, u32 *blocks,
-		    u32 *taken)
+static int mlp_change_all(struct mlp_window *w, struct mlp_change c, struct memlease_pool_slots_op *op,
+			  struct mlp_progress *p)
 {
-	return mlp_change(w, extents, n, BIT(MEMLEASE_SLOT_RESIDENT), MEMLEASE_SLOT_COMMITTED, blocks,
-			  taken);
+	u32 __user *out = u64_to_user_ptr(op->blocks_ptr);
+	int rc = mlp_check_extents(w, p->extents, p->number);
+
+	while (!rc && p->extent < p->number) {
+		rc = mlp_change_batch(w, c, p);
+		if (!rc && p->taken && copy_to_user(out + op->taken, p->blocks, p->taken * sizeof(*out)))
+			rc = -EFAULT;
+		op->taken += p->taken;
+		cond_resched();
+	}
+	return rc;
 }
+
+static int mlp_change(struct mlp_window *w, struct mlp_change c, struct memlease_pool_slots_op *op)
+{
+	struct memlease_pool_extent *extents;
+	struct mlp_progress p = { .number = op->extents };
+	int rc;
+
+	if (!op->extents || op->extents > MEMLEASE_POOL_MAX_EXTENTS)
+		return -EINVAL;
+	extents = memdup_array_user(u64_to_user_ptr(op->extent_ptr), op->extents, sizeof(*extents));
+	if (IS_ERR(extents))
+		return PTR_ERR(extents);
+	p.extents = extents;
+	p.blocks = kvmalloc_array(MLP_BATCH, sizeof(*p.blocks), GFP_KERNEL);
+	op->taken = 0;
+	rc = p.blocks ? mlp_change_all(w, c, op, &p) : -ENOMEM;
+	kvfree(p.blocks);
+	kfree(extents);
+	return rc;
+}
+
+int mlp_slots_commit(struct mlp_window *w, struct memlease_pool_slots_op *op)
+{
+	static const struct mlp_change on = {
+		.from = BIT(MEMLEASE_SLOT_VACANT),
+		.to = MEMLEASE_SLOT_COMMITTED,
+	};
+	static const struct mlp_change off = {
+		.from = BIT(MEMLEASE_SLOT_COMMITTED) | BIT(MEMLEASE_SLOT_RESIDENT) | BIT(MEMLEASE_SLOT_LOST),
+		.to = MEMLEASE_SLOT_VACANT,
+	};
+
+	if (op->on > 1)
+		return -EINVAL;
+	return mlp_change(w, op->on ? on : off, op);
+}
+
+int mlp_slots_unmap(struct mlp_window *w, struct memlease_pool_slots_op *op)
+{
+	static const struct mlp_change unmap = {
+		.from = BIT(MEMLEASE_SLOT_RESIDENT) | BIT(MEMLEASE_SLOT_LOST),
+		.to = MEMLEASE_SLOT_COMMITTED,
+	};
+
+	return op->on ? -EINVAL : mlp_change(w, unmap, op);
+}
+
+/* --- MAP and MOVE -------------------------------------------------------------------- */
 
 /* Make a free block the window's. -EBUSY if it is not free, -EINVAL if there is none such. */
 static int mlp_own(struct mlp_window *w, u32 slot, u32 block)
@@ -117,48 +219,69 @@ static int mlp_own(struct mlp_window *w, u32 slot, u32 block)
 
 int mlp_slots_map(struct mlp_window *w, u32 slot, u32 block)
 {
-	u32 state;
 	int rc;
 
 	if (slot >= w->slots)
 		return -EINVAL;
 	down_write(&w->lock);
-	state = MEMLEASE_SLOT_STATE(w->slot[slot]);
-	if (state == MEMLEASE_SLOT_RESIDENT)
+	switch (MEMLEASE_SLOT_STATE(w->slot[slot])) {
+	case MEMLEASE_SLOT_COMMITTED:
+		rc = w->dead ? -ENOENT : mlp_own(w, slot, block);
+		break;
+	case MEMLEASE_SLOT_RESIDENT:
 		rc = -EEXIST;
-	else if (state != MEMLEASE_SLOT_COMMITTED)
+		break;
+	default:
 		rc = -EPERM;
-	else
-		rc = mlp_own(w, slot, block);
+	}
 	if (!rc) {
 		WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_RESIDENT | block << 2);
+		WRITE_ONCE(w->starved, false);
 		atomic_inc(&w->resident);
-		w->starved = false;
 	}
 	up_write(&w->lock);
+	if (!rc)
+		mlp_slots_changed();
 	return rc;
+}
+
+/* Copy a block. -EIO: the old one cannot be read. */
+static int mlp_copy(u32 to, u32 from)
+{
+	void *dst = mlp_block_memory(to), *src = mlp_block_memory(from);
+	unsigned long at;
+
+	for (at = 0; at < MLP_BLOCK_BYTES; at += MLP_COPY_BYTES) {
+		if (copy_mc_to_kernel(dst + at, src + at, MLP_COPY_BYTES))
+			return -EIO;
+		cond_resched();
+	}
+	return 0;
 }
 
 int mlp_slots_move(struct mlp_window *w, u32 slot, u32 *block)
 {
-	u32 word, old;
-	int rc;
+	u32 word, old, new = *block;
+	int rc = -EAGAIN;
 
 	if (slot >= w->slots)
 		return -EINVAL;
 	down_write(&w->lock);
 	word = w->slot[slot];
-	rc = -EAGAIN;
 	if (MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_RESIDENT)
 		goto out;
-	rc = mlp_own(w, slot, *block);
+	rc = mlp_own(w, slot, new);
 	if (rc)
 		goto out;
 	old = MEMLEASE_SLOT_BLOCK(word);
 	/* Nobody writes to the old one once its entries are gone; who tries waits for the lock. */
-	mlp_zap(w, slot, 1);
-	memcpy(mlp_block_memory(*block), mlp_block_memory(old), MLP_BLOCK_BYTES);
-	WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_RESIDENT | *block << 2);
+	mlp_slots_unshow(w, slot, 1);
+	rc = mlp_copy(new, old);
+	if (rc) {
+		mlp_disown(&new, 1);
+		goto out;
+	}
+	WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_RESIDENT | new << 2);
 	mlp_disown(&old, 1);
 	*block = old;
 out:
@@ -166,13 +289,31 @@ out:
 	return rc;
 }
 
+/* --- memory errors ------------------------------------------------------------------- */
+
+/* True if the block was behind the slot until now. */
+static bool mlp_lose(struct mlp_window *w, u32 slot, u32 block)
+{
+	bool lost;
+
+	down_write(&w->lock);
+	lost = w->slot[slot] == (MEMLEASE_SLOT_RESIDENT | block << 2);
+	if (lost) {
+		WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_LOST);
+		atomic_dec(&w->resident);
+		mlp_slots_unshow(w, slot, 1);
+	}
+	up_write(&w->lock);
+	return lost;
+}
+
 int mlp_slots_retire(u32 block)
 {
-	struct mlp_window *w;
+	struct mlp_window *w = NULL;
+	bool lost = false;
 	u64 owner;
-	u32 slot;
 
-	if (block >= mlp_blocks() || block == mlp_zero_block())
+	if (block >= mlp_blocks())
 		return -EINVAL;
 	spin_lock(&mlp_rings_lock);
 	owner = *mlp_block_owner(block);
@@ -180,38 +321,21 @@ int mlp_slots_retire(u32 block)
 	spin_unlock(&mlp_rings_lock);
 	if (owner == MLP_OWNER_RETIRED)
 		return 0;
-	w = owner ? mlp_window_find(owner >> 32) : NULL;
-	slot = (u32)owner;
-	if (w) {
-		down_write(&w->lock);
-		if (w->slot[slot] == (MEMLEASE_SLOT_RESIDENT | block << 2)) {
-			WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_LOST);
-			atomic_dec(&w->resident);
-			mlp_zap(w, slot, 1);
-		}
-		up_write(&w->lock);
+	atomic_inc(&mlp_retired);
+	if (owner == MLP_OWNER_MODULE) {
+		mlp_zero_broke();
+		mlp_windows_unshow_zeros();
+	} else if (owner) {
+		w = mlp_window_get(owner >> 32);
 	}
+	if (w)
+		lost = mlp_lose(w, (u32)owner, block);
+	pr_warn("block %u (physical address %#llx) is retired: memory error%s%s\n", block,
+		(u64)PFN_PHYS(mlp_block_pfn(block)), lost ? ", behind a slot of " : "", lost ? w->name : "");
 	spin_lock(&mlp_rings_lock);
-	mlp_touch(MEMLEASE_TOUCH_ERROR, w ? w->id : 0, w ? slot : 0, block);
+	mlp_touch(MEMLEASE_TOUCH_ERROR, lost ? w->id : 0, lost ? (u32)owner : 0, block);
 	spin_unlock(&mlp_rings_lock);
+	if (w)
+		mlp_window_put(w);
 	return 0;
-}
-
-void mlp_slots_empty(struct mlp_window *w)
-{
-	u32 i, block;
-
-	down_write(&w->lock);
-	for (i = 0; i < w->slots; i++) {
-		if (MEMLEASE_SLOT_STATE(w->slot[i]) == MEMLEASE_SLOT_RESIDENT) {
-			block = MEMLEASE_SLOT_BLOCK(w->slot[i]);
-			mlp_disown(&block, 1);
-			atomic_dec(&w->resident);
-		}
-		w->slot[i] = MEMLEASE_SLOT_VACANT;
-		if (!(i % 4096))
-			cond_resched();
-	}
-	w->committed = 0;
-	up_write(&w->lock);
 }

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which areas of the pool to empty so that whole GiBs are free, and into which
+ * others their blocks go, as pure functions over a census; one table of choosers
+ * with names, as the guest's driver has one. Called by whoever compacts the pool;
+ * nothing here allocates, locks, or looks at the pool.
+ */
+#ifndef ML_POOL_CHOOSE_H
+#define ML_POOL_CHOOSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One area, as it was when it was looked at. */
+struct pool_census {
+	uint16_t blocks;	/* that it has and that are not retired; whole areas have 512 */
+	uint16_t movable;	/* lent, and not fixed */
+	uint16_t stuck;		/* lent and fixed, or held by somebody: cannot be moved now */
+	uint16_t clean;
+	uint16_t dirty;		/* free and to be zeroed */
+	uint8_t range;
+	bool fixed;		/* of the fixed kind: takes no movable blocks in */
+	bool busy;		/* a user's reserve, or closed: is not emptied */
+	uint8_t mark;		/* for the chooser while it works */
+};
+
+/* What may be done, and what it costs; costs in moved blocks. */
+struct pool_limits {
+	uint32_t areas;		/* empty at most so many */
+	uint32_t blocks;	/* move at most so many: the budget */
+	uint32_t worth;		/* an area that costs more is better left alone */
+	uint32_t far_cost;	/* for a block that goes to another range, beside the move */
+	uint32_t zero_percent;	/* of a move's cost: what zeroing a block takes */
+};
+
+/* Move so many blocks from one area into another. */
+struct pool_shift {
+	uint32_t from, into;
+	uint16_t count;
+};
+
+/*
+ * Choose areas of the n in the census, and write the moves in the order in which to
+ * make them, all of one area together; at most `most` entries. Empties only areas that
+ * become whole GiBs by it: with 512 blocks, none stuck, not busy. Fills only areas that
+ * are in use and of the movable kind, the fullest first, their own range before others,
+ * and never one that it empties. Returns the number of entries. Uses the marks.
+ */
+typedef uint32_t (*pool_choose)(struct pool_census *census, uint32_t n,
+				const struct pool_limits *limits, struct pool_shift *shifts,
+				uint32_t most);
+
+struct pool_chooser {
+	const char *name;
+	pool_choose choose;
+};
+
+/*
+ *   address	from the highest area down, into the lowest
+ *   fewest	those with the fewest lent blocks first
+ *   cheapest	those that cost the least: moves, those to another range, and zeroing of
+ *		what is dirty or becomes so; as many as the budget allows
+ */
+enum { POOL_CHOOSE_ADDRESS, POOL_CHOOSE_FEWEST, POOL_CHOOSE_CHEAPEST, POOL_CHOOSERS };
+extern const struct pool_chooser pool_choosers[POOL_CHOOSERS];
+
+/* What carrying out the moves takes. */
+struct pool_price {
+	uint32_t areas;		/* emptied */
+	uint32_t blocks;	/* moved */
+	uint64_t cost;
+};
+struct pool_price pool_choose_price(const struct pool_census *census,
+				    const struct pool_shift *shifts, uint32_t count,
+				    const struct pool_limits *limits);
+
+#endif /* ML_POOL_CHOOSE_H */

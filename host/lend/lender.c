@@ -65,15 +65,20 @@ static int open_state_dir(struct lender *l)
 
 static int open_pool(struct lender *l)
 {
-	uint32_t blocks = (uint32_t)l->config.pool_blocks, need = 0;
+	const struct pool_setup setup = {
+		.dirfd = l->state_fd,
+		.blocks = (uint32_t)l->config.pool_blocks,
+		.zeroed_on_map = l->backend->zeroes_itself,
+		.boot_id = l->boot_id,
+	};
 	bool old_boot = false;
+	uint32_t need = 0;
 	int ret;
 
-	ret = pool_open(&l->pool, l->state_fd, blocks, l->backend->zeroes_itself, l->boot_id,
-			&old_boot, &need);
+	ret = pool_open(&l->pool, &setup, &old_boot, &need);
 	if (ret == -EBUSY)
 		ml_err("a pool of %u blocks is too small for what is lent: start with at least %u, or end VMs first",
-		       blocks, need);
+		       setup.blocks, need);
 	else if (ret < 0)
 		ml_err("block table in %s: %s", l->state_dir,
 		       ret == -EUCLEAN ? "not one of this version" : strerror(-ret));
@@ -271,7 +276,8 @@ static void validate_region(const struct lend_vm *vm, int r)
 			continue;
 		MUST(slots_block(s, i) < vm->lender->pool.table.blocks, "slot names no block");
 		w = table_word(&vm->lender->pool.table, slots_block(s, i));
-		MUST(w.state == BLOCK_LENT && w.vm == vm->rec->id && w.region == r && w.slot == i,
+		MUST(w.state == BLOCK_LENT && w.owner.vm == vm->rec->id && w.owner.region == r &&
+		     w.owner.slot == i,
 		     "VM %s: block %u is not lent to slot %" PRIu64, vm->rec->spec.name,
 		     slots_block(s, i), i);
 		MUST(!wait_has(vm, (enum memlease_region)r, i),

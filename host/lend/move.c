@@ -20,6 +20,15 @@
 #include "../base/step.h"
 #include "lender.h"
 
+/* Boot memory stays where it is: QEMU and the daemon use it too. */
+static struct block_owner vm_owner(const struct lend_vm *vm, enum memlease_region region,
+				   uint64_t slot)
+{
+	return (struct block_owner){ .vm = (uint16_t)vm->rec->id, .region = (uint8_t)region,
+				     .fixed = region == MEMLEASE_REGION_BOOT,
+				     .slot = (uint32_t)slot };
+}
+
 int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns)
 {
 	struct lender *l = vm->lender;
@@ -29,14 +38,14 @@ int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint
 	int ret;
 
 	meter_advance(&vm->rec->meter, now_ns);
-	block = pool_get(&l->pool, (uint16_t)vm->rec->id, (uint8_t)region, (uint32_t)slot);
+	block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
 	if (block == POOL_NO_BLOCK)
 		return -EAGAIN;
 	ml_step("map");
 	ret = l->backend->ops->map(&r->at, slot, block);
 	if (ret < 0) {
 		/* What is behind the slot in part is the guest's, and stays. */
-		pool_put(&l->pool, block);
+		pool_put(pool_self(&l->pool), block);
 		if (!l->source_short)
 			ml_warn("VM %s: the pool's memory gives no block though %u are free (%s); touches wait",
 				vm->rec->spec.name, pool_free_blocks(&l->pool), strerror(-ret));
@@ -103,7 +112,7 @@ static int run_out(struct lend_vm *vm, enum memlease_region region, uint64_t fir
 		uint32_t block = slots_block(&r->slots, i);
 
 		slots_set(&r->slots, i, to, 0);
-		pool_put(&l->pool, block);
+		pool_put(pool_self(&l->pool), block);
 	}
 	vm_meter(vm, now_ns, NULL);
 	clear_intent(vm);
@@ -167,7 +176,7 @@ void move_foreign(struct lend_vm *vm, uint64_t want)
 	struct lender *l = vm->lender;
 
 	while (vm->foreign_taken > want)
-		pool_put(&l->pool, vm->foreign_blocks[--vm->foreign_taken]);
+		pool_put(pool_self(&l->pool), vm->foreign_blocks[--vm->foreign_taken]);
 	if (want > vm->foreign_taken) {
 		uint32_t *grown = realloc(vm->foreign_blocks, want * sizeof(*grown));
 
@@ -176,7 +185,8 @@ void move_foreign(struct lend_vm *vm, uint64_t want)
 		vm->foreign_blocks = grown;
 	}
 	while (vm->foreign_taken < want) {
-		uint32_t block = pool_get(&l->pool, (uint16_t)vm->rec->id, 0, TABLE_SLOT_FOREIGN);
+		uint32_t block = pool_get(pool_self(&l->pool),
+					  vm_owner(vm, MEMLEASE_REGION_BOOT, TABLE_SLOT_FOREIGN));
 
 		if (block == POOL_NO_BLOCK)
 			break;

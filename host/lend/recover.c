@@ -145,8 +145,8 @@ static uint32_t *count_lent(const struct lender *l)
 	for (uint32_t b = 0; lent && b < l->pool.table.blocks; b++) {
 		struct block_word w = table_word(&l->pool.table, b);
 
-		if (w.state == BLOCK_LENT && w.vm < LEND_IDS)
-			lent[w.vm]++;
+		if (w.state == BLOCK_LENT && w.owner.vm < LEND_IDS)
+			lent[w.owner.vm]++;
 	}
 	return lent;
 }
@@ -175,8 +175,8 @@ static bool lent_to(const struct lender *l, uint32_t block, const struct lend_vm
 	if (block >= l->pool.table.blocks)
 		return false;
 	w = table_word(&l->pool.table, block);
-	return w.state == BLOCK_LENT && w.vm == vm->rec->id && w.region == region &&
-	       w.slot == slot;
+	return w.state == BLOCK_LENT && w.owner.vm == vm->rec->id && w.owner.region == region &&
+	       w.owner.slot == slot;
 }
 
 /* Make an interrupted unmap whole; its blocks that are still LENT become free below. */
@@ -218,7 +218,7 @@ static void drop_strays(struct lend_vm *vm)
 	}
 }
 
-static bool in_intent(const struct lend_vm *vm, const struct block_word *w)
+static bool in_intent(const struct lend_vm *vm, const struct block_owner *w)
 {
 	const struct record_intent *in = &vm->rec->intent;
 
@@ -227,14 +227,14 @@ static bool in_intent(const struct lend_vm *vm, const struct block_word *w)
 }
 
 /* One LENT block: whose is it, and is that done? */
-static int settle_block(struct lender *l, uint32_t block, const struct block_word *w)
+static int settle_block(struct lender *l, uint32_t block, const struct block_owner *w)
 {
 	struct lend_vm *vm = w->vm < LEND_IDS ? l->by_id[w->vm] : NULL;
 	struct lend_region *r = vm && vm->open ? &vm->region[w->region] : NULL;
 	enum slot_state state;
 
 	if (!r || w->slot == TABLE_SLOT_FOREIGN || w->slot >= r->slots.count) {
-		pool_put(&l->pool, block);	/* nobody's; the audit takes foreign ones anew */
+		pool_put(pool_self(&l->pool), block);	/* nobody's; the audit takes foreign ones anew */
 		return 0;
 	}
 	state = slots_state(&r->slots, w->slot);
@@ -253,7 +253,7 @@ static int settle_block(struct lender *l, uint32_t block, const struct block_wor
 		if (ret < 0)
 			return ret;
 	}
-	pool_put(&l->pool, block);
+	pool_put(pool_self(&l->pool), block);
 	return 0;
 }
 
@@ -261,7 +261,7 @@ static int settle_blocks(struct lender *l)
 {
 	for (uint32_t b = 0; b < l->pool.table.blocks; b++) {
 		struct block_word w = table_word(&l->pool.table, b);
-		int ret = w.state == BLOCK_LENT ? settle_block(l, b, &w) : 0;
+		int ret = w.state == BLOCK_LENT ? settle_block(l, b, &w.owner) : 0;
 
 		if (ret < 0)
 			return ret;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The pool; see pool.h. The stack is last in, first out: a warm block goes out first. */
-#include "pool.h"
+/*
+ * The pool: recovery, users, and the paths of single blocks and runs; see pool.h.
+ * The order of each change: a block leaves a bitmap before its word says whose it is,
+ * and its word says that it is free before its bit is set.
+ */
+#include "area.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,92 +14,496 @@
 
 #define TABLE_NAME "blocks"
 
-static void must_move(struct pool *p, uint32_t block, enum block_state to)
+/* The word is not what its only owner left there. */
+static __attribute__((noinline, noreturn)) void broken(const struct pool *p, uint32_t block,
+						       const char *what)
 {
-	if (table_move(&p->table, block, table_raw(&p->table, block), to, 0, 0, 0) < 0) {
-		ml_err("block %u changed under its only user", block);
-		abort();
+	ml_err("block %u is %s: %s", block, block_state_name(table_word(&p->table, block).state),
+	       what);
+	abort();
+}
+
+uint32_t pool_place(const struct pool *p, struct pool_user *u, uint32_t block, uint32_t *bit)
+{
+	const struct pool_span *s = u->last;
+
+	if (block - s->range.first >= s->range.blocks) {
+		for (s = p->spans; block - s->range.first >= s->range.blocks; s++) {
+			if (s == &p->spans[p->span_count - 1])
+				broken(p, 0, "a block beyond the pool was named");
+		}
+		u->last = s;
+	}
+	*bit = (block + s->shift) & (POOL_AREA_BLOCKS - 1);
+	return (block + s->shift) >> POOL_AREA_ORDER;
+}
+
+/*
+ * Set the bit of a block that the caller owns: adding does it, for the bit is clear, and
+ * takes one instruction that also says what was there.
+ */
+static inline void give(struct pool *p, _Atomic uint64_t *bitmap, _Atomic uint64_t *index,
+			uint32_t area, uint32_t bit)
+{
+	uint64_t mask = 1ULL << (bit & 63), old = atomic_fetch_add(&bitmap[bit >> 6], mask);
+	uint32_t block = p->areas[area].first + bit;
+
+	if (old & mask)
+		broken(p, block, "was free already");
+	if (!old)
+		index_set(index, area);
+	if ((old | mask) == UINT64_MAX)
+		search_unused(p, area);
+	/* Retired after its word said free and before its bit was set: the bit says nothing. */
+	if (block_state_of(table_raw(&p->table, block)) == BLOCK_RETIRED)
+		claim_one(bitmap, bit);
+}
+
+void pool_give_clean(struct pool *p, uint32_t area, uint32_t bit)
+{
+	give(p, p->areas[area].clean, p->has_clean, area, bit);
+}
+
+void pool_give_dirty(struct pool *p, uint32_t area, uint32_t bit)
+{
+	give(p, p->areas[area].dirty, p->has_dirty, area, bit);
+}
+
+/* --- recovery --- */
+
+/* What one word becomes in the pass after a crash. */
+static enum block_state settled(const struct pool *p, uint32_t block)
+{
+	enum block_state s = block_state_of(table_raw(&p->table, block));
+	const struct block_owner none = { 0 };
+	struct table *t = (struct table *)&p->table;
+
+	if (s == BLOCK_ZEROING) {
+		table_move(t, 0, block, table_raw(t, block), BLOCK_DIRTY, none);
+		s = BLOCK_DIRTY;
+	}
+	if (!t->zeroed_on_map)
+		return s;
+	/* Nothing stands behind slots but what is LENT. */
+	if (s == BLOCK_OFFERED)
+		table_move(t, 0, block, table_raw(t, block), BLOCK_DIRTY, none);
+	if (s == BLOCK_DIRTY || s == BLOCK_OFFERED || s == BLOCK_MOVING) {
+		table_move(t, 0, block, table_raw(t, block), BLOCK_CLEAN, none);
+		s = BLOCK_CLEAN;
+	}
+	return s;
+}
+
+/* Words of one area become its bitmaps and its kind. */
+static bool load_area(struct pool *p, const struct pool_span *s, uint32_t area,
+		      uint32_t count[BLOCK_STATES])
+{
+	struct pool_area *a = &p->areas[area];
+	uint32_t blocks = 0, kind = META_UNUSED;
+
+	for (uint32_t i = 0; i < AREA_WORDS; i++) {
+		uint64_t clean = 0, dirty = 0;
+
+		for (uint32_t k = 0; k < 64; k++) {
+			uint32_t block = a->first + i * 64 + k;
+			enum block_state state;
+
+			if (block - s->range.first >= s->range.blocks)
+				continue;
+			state = settled(p, block);
+			if (state >= BLOCK_STATES)
+				return false;
+			count[state]++;
+			blocks += state != BLOCK_RETIRED;
+			clean |= (uint64_t)(state == BLOCK_CLEAN) << k;
+			dirty |= (uint64_t)(state == BLOCK_DIRTY) << k;
+			if (state == BLOCK_LENT && table_word(&p->table, block).owner.fixed)
+				kind = META_FIXED;
+			else if (kind == META_UNUSED && state >= BLOCK_LENT && state != BLOCK_RETIRED)
+				kind = META_MOVABLE;
+		}
+		atomic_store_explicit(&a->clean[i], clean, memory_order_relaxed);
+		atomic_store_explicit(&a->dirty[i], dirty, memory_order_relaxed);
+		if (clean)
+			index_set(p->has_clean, area);
+		if (dirty)
+			index_set(p->has_dirty, area);
+	}
+	atomic_store_explicit(&a->blocks, blocks, memory_order_relaxed);
+	atomic_store_explicit(&p->meta[area], kind, memory_order_relaxed);
+	return true;
+}
+
+static int load_all(struct pool *p)
+{
+	uint32_t count[BLOCK_STATES] = { 0 };
+
+	for (unsigned int i = 0; i < p->span_count; i++) {
+		const struct pool_span *s = &p->spans[i];
+
+		for (uint32_t k = 0; k < s->areas; k++) {
+			struct pool_area *a = &p->areas[s->first_area + k];
+
+			a->first = ((s->first_area + k) << POOL_AREA_ORDER) - s->shift;
+			a->span = i;
+			if (!load_area(p, s, s->first_area + k, count))
+				return -EUCLEAN;
+		}
+	}
+	table_set_counts(&p->table, count);
+	return 0;
+}
+
+/* Areas of a range begin where a GiB does, and no two ranges share one. */
+static int make_spans(struct pool *p, const struct pool_setup *setup)
+{
+	const struct pool_range all = { .blocks = setup->blocks, .node = POOL_ANY_NODE };
+	const struct pool_range *ranges = setup->ranges ? setup->ranges : &all;
+	unsigned int n = setup->ranges ? setup->range_count : 1;
+	uint32_t next = 0;
+
+	if (!n || n > POOL_RANGES_MAX)
+		return -EINVAL;
+	p->spans = calloc(n, sizeof(*p->spans));
+	if (!p->spans)
+		return -ENOMEM;
+	p->span_count = n;
+	for (unsigned int i = 0; i < n; i++) {
+		struct pool_span *s = &p->spans[i];
+		uint32_t at = (uint32_t)(ranges[i].base >> POOL_BLOCK_SHIFT) & (POOL_AREA_BLOCKS - 1);
+
+		s->range = ranges[i];
+		if (s->range.first != next || !s->range.blocks ||
+		    s->range.blocks > setup->blocks - next)
+			return -EINVAL;
+		next += s->range.blocks;
+		s->first_area = p->area_count;
+		s->areas = (at + s->range.blocks + POOL_AREA_BLOCKS - 1) >> POOL_AREA_ORDER;
+		s->shift = (s->first_area << POOL_AREA_ORDER) + at - s->range.first;
+		p->area_count += s->areas;
+	}
+	return next == setup->blocks ? 0 : -EINVAL;
+}
+
+static void *zeroed_lines(size_t count, size_t size)
+{
+	size_t bytes = (count * size + 63) & ~(size_t)63;
+	void *lines = aligned_alloc(64, bytes);
+
+	return lines ? memset(lines, 0, bytes) : NULL;
+}
+
+static int make_volatile(struct pool *p)
+{
+	uint32_t words = (p->area_count + 63) / 64;
+
+	p->areas = zeroed_lines(p->area_count, sizeof(*p->areas));
+	p->meta = zeroed_lines(p->area_count, sizeof(*p->meta));
+	p->has_clean = zeroed_lines(words, sizeof(*p->has_clean));
+	p->has_dirty = zeroed_lines(words, sizeof(*p->has_dirty));
+	p->users = zeroed_lines(POOL_USERS_MAX, sizeof(*p->users));
+	atomic_store(&p->wish, POOL_NO_AREA);
+	return p->areas && p->meta && p->has_clean && p->has_dirty && p->users ? 0 : -ENOMEM;
+}
+
+/* --- users --- */
+
+void pool_prefer(struct pool_user *u, const uint8_t *ranges, unsigned int count)
+{
+	if (count > u->pool->span_count)
+		count = u->pool->span_count;
+	memcpy(u->order, ranges, count);
+	u->order_count = count;
+}
+
+/* A node's own memory before others', but a fast tier anywhere before a slow one. */
+static void order_by_node(struct pool_user *u, int node)
+{
+	const struct pool *p = u->pool;
+
+	u->order_count = 0;
+	for (unsigned int tier = 0; tier <= UINT8_MAX; tier++) {
+		for (int far = 0; far < 2; far++) {
+			for (unsigned int i = 0; i < p->span_count; i++) {
+				const struct pool_range *r = &p->spans[i].range;
+
+				if (r->tier == tier && (r->node != node) == far)
+					u->order[u->order_count++] = (uint8_t)i;
+			}
+		}
 	}
 }
 
-int pool_open(struct pool *p, int dirfd, uint32_t blocks, bool zeroed_on_map,
-	      const char *boot_id, bool *old_boot, uint32_t *need)
+static void user_begin(struct pool *p, unsigned int writer, int node)
+{
+	struct pool_user *u = &p->users[writer];
+	uint32_t spread = (uint32_t)((uint64_t)p->area_count * writer / POOL_USERS_MAX);
+
+	u->pool = p;
+	u->writer = writer;
+	u->last = p->spans;
+	u->dirty_area = spread;
+	memset(u->from, 0, sizeof(u->from));
+	for (int k = 0; k < POOL_KINDS; k++)
+		u->from[k].index = spread - 1;
+	order_by_node(u, node);
+	table_admit(&p->table, writer);
+}
+
+struct pool_user *pool_self(struct pool *p)
+{
+	return &p->users[0];
+}
+
+struct pool_user *pool_join(struct pool *p, int node)
+{
+	for (unsigned int i = 1; i < POOL_USERS_MAX; i++) {
+		bool free = false;
+
+		if (!atomic_compare_exchange_strong(&p->users[i].taken, &free, true))
+			continue;
+		user_begin(p, i, node);
+		return &p->users[i];
+	}
+	return NULL;
+}
+
+void pool_rest(struct pool_user *u)
+{
+	for (int k = 0; k < POOL_KINDS; k++)
+		search_leave(u, (enum pool_kind)k);
+}
+
+void pool_leave(struct pool_user *u)
+{
+	pool_rest(u);
+	atomic_store(&u->taken, false);
+}
+
+int pool_open(struct pool *p, const struct pool_setup *setup, bool *old_boot, uint32_t *need)
 {
 	int ret;
 
 	memset(p, 0, sizeof(*p));
-	p->zeroed_on_map = zeroed_on_map;
-	ret = table_open(&p->table, dirfd, TABLE_NAME, blocks, boot_id, old_boot, need);
-	if (ret < 0)
+	ret = table_open(&p->table, setup->dirfd, TABLE_NAME, setup->blocks,
+			 setup->zeroed_on_map, setup->boot_id, old_boot, need);
+	if (ret == 0)
+		ret = make_spans(p, setup);
+	if (ret == 0)
+		ret = make_volatile(p);
+	if (ret == 0)
+		ret = load_all(p);
+	if (ret < 0) {
+		pool_close(p);
 		return ret;
-	p->stack = malloc((size_t)blocks * sizeof(*p->stack));
-	if (!p->stack) {
-		table_close(&p->table);
-		return -ENOMEM;
 	}
-	/* From the last down, so that the first block is the first to go. */
-	for (uint32_t b = blocks; b-- > 0;) {
-		enum block_state s = table_word(&p->table, b).state;
-
-		if (zeroed_on_map && s == BLOCK_ZEROING) {
-			must_move(p, b, BLOCK_DIRTY);
-			s = BLOCK_DIRTY;
-		}
-		if (zeroed_on_map && s == BLOCK_DIRTY) {
-			must_move(p, b, BLOCK_CLEAN);
-			s = BLOCK_CLEAN;
-		}
-		if (s == BLOCK_CLEAN)
-			p->stack[p->free++] = b;
-	}
+	atomic_store(&p->users[0].taken, true);
+	user_begin(p, 0, POOL_ANY_NODE);
 	return 0;
 }
 
 void pool_close(struct pool *p)
 {
-	free(p->stack);
-	p->stack = NULL;
-	p->free = 0;
+	free(p->spans);
+	free(p->areas);
+	free((void *)p->meta);
+	free((void *)p->has_clean);
+	free((void *)p->has_dirty);
+	free(p->users);
+	p->spans = NULL;
+	p->areas = NULL;
+	p->meta = NULL;
+	p->has_clean = NULL;
+	p->has_dirty = NULL;
+	p->users = NULL;
 	table_close(&p->table);
 }
 
-uint32_t pool_get(struct pool *p, uint16_t vm, uint8_t region, uint32_t slot)
-{
-	uint32_t block;
+/* --- single blocks --- */
 
-	if (!p->free)
-		return POOL_NO_BLOCK;
-	block = p->stack[p->free - 1];
-	if (table_move(&p->table, block, table_raw(&p->table, block), BLOCK_LENT, vm, region,
-		       slot) < 0) {
-		ml_err("block %u changed under its only user", block);
-		abort();
-	}
-	p->free--;
-	return block;
+/* The caller has claimed its bit. False: it was retired while it was free. */
+static inline bool take(struct pool_user *u, uint32_t block, enum block_state from,
+			enum block_state to, struct block_owner owner)
+{
+	struct pool *p = u->pool;
+	uint64_t seen = table_raw(&p->table, block);
+
+	if (block_state_of(seen) == from &&
+	    table_move(&p->table, u->writer, block, seen, to, owner) == 0)
+		return true;
+	if (table_word(&p->table, block).state != BLOCK_RETIRED)
+		broken(p, block, "it was marked as free");
+	return false;
 }
 
-void pool_put(struct pool *p, uint32_t block)
+/* A clean block of a kind; it becomes `to`. */
+static uint32_t get(struct pool_user *u, enum pool_kind kind, enum block_state to,
+		    struct block_owner owner)
 {
-	must_move(p, block, BLOCK_DIRTY);
-	if (!p->zeroed_on_map)
-		return;		/* a zeroing worker brings it back */
-	must_move(p, block, BLOCK_CLEAN);
-	p->stack[p->free++] = block;
-}
+	struct pool_reserve *r = &u->from[kind];
+	struct pool *p = u->pool;
 
-void pool_validate(const struct pool *p)
-{
-	table_validate(&p->table);
-	if (p->free != table_count(&p->table, BLOCK_CLEAN)) {
-		ml_err("pool: %u blocks on the free stack, %u are clean", p->free,
-		       table_count(&p->table, BLOCK_CLEAN));
-		abort();
-	}
-	for (uint32_t i = 0; i < p->free; i++) {
-		if (table_word(&p->table, p->stack[i]).state != BLOCK_CLEAN) {
-			ml_err("pool: block %u is on the free stack and not clean", p->stack[i]);
-			abort();
+	for (;;) {
+		uint32_t bit = r->area ? area_claim(r->area->clean, &r->word) : AREA_NO_BIT;
+		uint32_t block;
+
+		if (bit == AREA_NO_BIT) {
+			if (!search_area(u, kind))
+				return POOL_NO_BLOCK;
+			continue;
 		}
+		if (r->shared && !search_may_share(p, r->index, kind)) {
+			pool_give_clean(p, r->index, bit);
+			r->area = NULL;
+			continue;
+		}
+		block = r->area->first + bit;
+		if (take(u, block, BLOCK_CLEAN, to, owner))
+			return block;
 	}
+}
+
+uint32_t pool_get(struct pool_user *u, struct block_owner owner)
+{
+	return get(u, owner.fixed ? POOL_FIXED : POOL_MOVABLE, BLOCK_LENT, owner);
+}
+
+uint32_t pool_offer(struct pool_user *u, uint32_t *blocks, uint32_t most)
+{
+	const struct block_owner none = { 0 };
+	uint32_t n = 0;
+
+	while (n < most) {
+		uint32_t block = get(u, POOL_MOVABLE, BLOCK_OFFERED, none);
+
+		if (block == POOL_NO_BLOCK)
+			break;
+		blocks[n++] = block;
+	}
+	return n;
+}
+
+/*
+ * A block of the caller's becomes free, DIRTY or CLEAN. `from`: bits of the states that
+ * it may be in.
+ */
+static inline void release(struct pool_user *u, uint32_t block, unsigned int from,
+			   enum block_state to)
+{
+	const struct block_owner none = { 0 };
+	struct pool *p = u->pool;
+	uint64_t seen = table_raw(&p->table, block);
+	uint32_t area, bit;
+
+	if (!(from >> block_state_of(seen) & 1) ||
+	    table_move(&p->table, u->writer, block, seen, to, none) < 0) {
+		/* It may have been retired, or be just now; then nobody gets it. */
+		if (table_word(&p->table, block).state != BLOCK_RETIRED)
+			broken(p, block, "its owner gave it back");
+		return;
+	}
+	area = pool_place(p, u, block, &bit);
+	if (to == BLOCK_CLEAN)
+		pool_give_clean(p, area, bit);
+	else
+		pool_give_dirty(p, area, bit);
+}
+
+void pool_put(struct pool_user *u, uint32_t block)
+{
+	struct table *t = &u->pool->table;
+
+	if (!t->zeroed_on_map) {
+		release(u, block, 1U << BLOCK_LENT | 1U << BLOCK_OFFERED | 1U << BLOCK_MOVING,
+			BLOCK_DIRTY);
+		return;
+	}
+	release(u, block, 1U << BLOCK_LENT | 1U << BLOCK_OFFERED | 1U << BLOCK_MOVING,
+		BLOCK_CLEAN);
+}
+
+void pool_unoffer(struct pool_user *u, uint32_t block)
+{
+	release(u, block, 1U << BLOCK_OFFERED, BLOCK_CLEAN);
+}
+
+int pool_taken(struct pool_user *u, uint32_t block, struct block_owner owner)
+{
+	struct table *t = &u->pool->table;
+	uint64_t seen = table_raw(t, block);
+
+	if (block_state_of(seen) != BLOCK_OFFERED)
+		return -EAGAIN;
+	return table_move(t, u->writer, block, seen, BLOCK_LENT, owner);
+}
+
+/* --- runs --- */
+
+uint32_t pool_get_run(struct pool_user *u, struct block_owner owner, unsigned int order)
+{
+	uint32_t n = 1U << order, bit, i;
+	struct pool_area *a;
+
+	if (order == 0)
+		return pool_get(u, owner);
+	if (order > POOL_AREA_ORDER)
+		return POOL_NO_BLOCK;
+	for (;;) {
+		uint32_t first;
+
+		a = search_run(u, owner.fixed ? POOL_FIXED : POOL_MOVABLE, order, &bit);
+		if (!a)
+			return POOL_NO_BLOCK;
+		first = a->first + bit;
+		for (i = 0; i < n; i++) {
+			struct block_owner each = owner;
+
+			each.slot += i;
+			if (!take(u, first + i, BLOCK_CLEAN, BLOCK_LENT, each))
+				break;
+		}
+		if (i == n)
+			return first;
+		/* One of them was retired: those before it were lent, those behind it never left CLEAN. */
+		for (uint32_t k = 0; k < i; k++)
+			pool_put(u, first + k);
+		for (uint32_t k = i + 1; k < n; k++)
+			pool_give_clean(u->pool, (uint32_t)(a - u->pool->areas), bit + k);
+	}
+}
+
+/* --- zeroing --- */
+
+uint32_t pool_take_dirty(struct pool_user *u, uint32_t *blocks, uint32_t most)
+{
+	const struct block_owner none = { 0 };
+	struct pool *p = u->pool;
+
+	while (most) {
+		uint32_t area = search_dirty(u), bit = 0, count, n = 0;
+
+		if (area == POOL_NO_AREA)
+			return 0;
+		u->dirty_area = area;
+		count = area_claim_batch(p->areas[area].dirty, most, &bit);
+		for (uint32_t i = 0; i < count; i++) {
+			uint32_t block = p->areas[area].first + bit + i;
+
+			if (take(u, block, BLOCK_DIRTY, BLOCK_ZEROING, none))
+				blocks[n++] = block;
+		}
+		if (n)
+			return n;
+	}
+	return 0;
+}
+
+void pool_clean(struct pool_user *u, uint32_t block)
+{
+	release(u, block, 1U << BLOCK_ZEROING, BLOCK_CLEAN);
+}
+
+void pool_undo_dirty(struct pool_user *u, uint32_t block)
+{
+	release(u, block, 1U << BLOCK_ZEROING, BLOCK_DIRTY);
 }

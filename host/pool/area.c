@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Claiming bits of an area's bitmap, one, several and aligned runs; see area.h.
+ * Called by pool.c and search.c.
+ */
+#include "area.h"
+
+/* In the loops below a claim fails only because somebody else's has not. */
+
+uint32_t area_claim(_Atomic uint64_t *bitmap, uint32_t *at)
+{
+	uint32_t bit = claim_lowest(&bitmap[*at]);
+	int full = -1;
+
+	if (bit != AREA_NO_BIT)
+		return *at * 64 + bit;
+	for (uint32_t i = 0; i < AREA_WORDS; i++) {
+		uint64_t seen = load_bits(&bitmap[i]);
+
+		if (seen == UINT64_MAX && full < 0) {
+			full = (int)i;
+		} else if (seen && seen != UINT64_MAX) {
+			bit = claim_lowest(&bitmap[i]);
+			if (bit != AREA_NO_BIT) {
+				*at = i;
+				return i * 64 + bit;
+			}
+		}
+	}
+	for (uint32_t i = full < 0 ? AREA_WORDS : (uint32_t)full; i < AREA_WORDS; i++) {
+		bit = claim_lowest(&bitmap[i]);
+		if (bit != AREA_NO_BIT) {
+			*at = i;
+			return i * 64 + bit;
+		}
+	}
+	return AREA_NO_BIT;
+}
+
+static uint64_t low_bits(uint32_t n)
+{
+	return n >= 64 ? UINT64_MAX : (1ULL << n) - 1;
+}
+
+uint32_t area_claim_batch(_Atomic uint64_t *bitmap, uint32_t most, uint32_t *bit)
+{
+	for (uint32_t i = 0; i < AREA_WORDS; i++) {
+		uint64_t seen = load_bits(&bitmap[i]);
+
+		while (seen) {
+			uint32_t at = (uint32_t)__builtin_ctzll(seen);
+			uint64_t rest = ~(seen >> at);
+			uint32_t n = rest ? (uint32_t)__builtin_ctzll(rest) : 64;
+
+			if (n > most)
+				n = most;
+			if (claim_bits(&bitmap[i], &seen, low_bits(n) << at)) {
+				*bit = i * 64 + at;
+				return n;
+			}
+		}
+	}
+	return 0;
+}
+
+/* Bits at multiples of 2^order. */
+static const uint64_t multiples[] = {
+	UINT64_MAX, 0x5555555555555555ULL, 0x1111111111111111ULL, 0x0101010101010101ULL,
+	0x0001000100010001ULL, 0x0000000100000001ULL, 1,
+};
+
+/* The bits at which a run of this order, up to 6, begins. */
+static uint64_t run_starts(uint64_t bits, unsigned int order)
+{
+	for (unsigned int i = 0; i < order; i++)
+		bits &= bits >> (1U << i);
+	return bits & multiples[order];
+}
+
+/* Words first up to first + n - 1, all of them full. */
+static bool claim_words(_Atomic uint64_t *bitmap, uint32_t first, uint32_t n)
+{
+	uint32_t i;
+
+	for (i = first; i < first + n; i++) {
+		uint64_t seen = UINT64_MAX;
+
+		if (!atomic_compare_exchange_strong_explicit(&bitmap[i], &seen, 0,
+							     memory_order_acquire,
+							     memory_order_relaxed))
+			break;
+	}
+	if (i == first + n)
+		return true;
+	/* What is ours nobody else touches, so it goes back as a whole. */
+	while (i-- > first)
+		atomic_fetch_or(&bitmap[i], UINT64_MAX);
+	return false;
+}
+
+uint32_t area_claim_run(_Atomic uint64_t *bitmap, unsigned int order)
+{
+	uint32_t words = order > 6 ? 1U << (order - 6) : 1;
+
+	for (uint32_t i = 0; i < AREA_WORDS; i += words) {
+		uint64_t seen = load_bits(&bitmap[i]), starts;
+
+		if (order > 6) {
+			if (seen == UINT64_MAX && claim_words(bitmap, i, words))
+				return i * 64;
+			continue;
+		}
+		while ((starts = run_starts(seen, order))) {
+			uint32_t at = (uint32_t)__builtin_ctzll(starts);
+
+			if (claim_bits(&bitmap[i], &seen, low_bits(1U << order) << at))
+				return i * 64 + at;
+		}
+	}
+	return AREA_NO_BIT;
+}
+
+bool area_may_run(const struct pool_area *a, unsigned int order)
+{
+	uint32_t words = order > 6 ? 1U << (order - 6) : 1;
+
+	for (uint32_t i = 0; i < AREA_WORDS; i += words) {
+		uint64_t bits = UINT64_MAX;
+
+		for (uint32_t k = i; k < i + words; k++)
+			bits &= load_bits(&a->clean[k]) | load_bits(&a->dirty[k]);
+		if (order > 6 ? bits == UINT64_MAX : run_starts(bits, order) != 0)
+			return true;
+	}
+	return false;
+}
+
+uint32_t area_count(const _Atomic uint64_t *bitmap)
+{
+	int n = 0;
+
+	for (uint32_t i = 0; i < AREA_WORDS; i++)
+		n += __builtin_popcountll(load_bits(&bitmap[i]));
+	return (uint32_t)n;
+}
+
+uint32_t area_free(const struct pool_area *a)
+{
+	return area_count(a->clean) + area_count(a->dirty);
+}
+
+void index_clear(_Atomic uint64_t *index, uint32_t area, const _Atomic uint64_t *bitmap)
+{
+	atomic_fetch_and(&index[area >> 6], ~(1ULL << (area & 63)));
+	/* Who sets a bit of the bitmap looks at the index afterwards; we do it the other way round. */
+	for (uint32_t i = 0; i < AREA_WORDS; i++) {
+		if (atomic_load(&bitmap[i])) {
+			index_set(index, area);
+			return;
+		}
+	}
+}

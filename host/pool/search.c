@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Which area to take blocks from next; see pool.h for the order and area.h for what an
+ * area's meta word says. Called by pool.c and move.c when a user's reserve is used up,
+ * once in hundreds of blocks where there is room, so that here a scan is cheap enough.
+ *
+ * Kinds and reserves group and spread; that no block is owned twice does not depend
+ * on them. Where two users race for an area, one of them looks again.
+ */
+#include "area.h"
+
+#define LOOKS 8		/* areas of each sort that are weighed against each other */
+#define HANDFUL 8	/* fewer clean blocks are not worth a change of area */
+#define SPARE_WHOLE 2	/* the last whole GiBs are not opened where a reserve can be shared */
+
+/* From the best on. */
+enum sort {
+	SORT_SAME,		/* partly used, of this kind, nobody's reserve */
+	SORT_EDGE,		/* unused, but not whole */
+	SORT_WHOLE,
+	SORT_SHARED,		/* of this kind, and another's reserve */
+	SORT_OTHER,		/* of the other kind */
+	SORT_OTHER_SHARED,
+	SORTS,
+};
+
+struct best {
+	uint32_t area[SORTS];
+	uint32_t score[SORTS];	/* the least is the best */
+	uint32_t looks[SORTS];
+};
+
+static uint32_t load_meta(const struct pool *p, uint32_t area)
+{
+	return atomic_load(&p->meta[area]);
+}
+
+/* From a meta word that was seen to another: false if it is not that any more. */
+static bool change_meta(struct pool *p, uint32_t area, uint32_t seen, uint32_t kind,
+			unsigned int user, bool closed)
+{
+	uint32_t new = ((seen & META_CHANGES) + META_CHANGE) | kind | user << META_USER_SHIFT |
+		       (closed ? META_CLOSED : 0);
+
+	return atomic_compare_exchange_strong(&p->meta[area], &seen, new);
+}
+
+/* A fixed block makes an area fixed; a movable one leaves it as it is. */
+static uint32_t kind_with(uint32_t kind, enum pool_kind add)
+{
+	return kind == META_UNUSED || add == POOL_FIXED ? (uint32_t)add + 1 : kind;
+}
+
+void search_unused(struct pool *p, uint32_t area)
+{
+	uint32_t seen = load_meta(p, area), kind = META_KIND(seen);
+	const struct pool_area *a = &p->areas[area];
+
+	if (kind == META_UNUSED || META_USER(seen) || seen & META_CLOSED || !area_unused(a))
+		return;
+	if (!change_meta(p, area, seen, META_UNUSED, 0, false) || area_unused(a))
+		return;
+	/* Somebody who shares it has taken a block in between, and has not seen the change. */
+	seen = load_meta(p, area);
+	if (META_KIND(seen) == META_UNUSED && !META_USER(seen))
+		change_meta(p, area, seen, kind, 0, seen & META_CLOSED);
+}
+
+bool search_may_share(struct pool *p, uint32_t area, enum pool_kind kind)
+{
+	for (;;) {
+		uint32_t seen = load_meta(p, area), want = kind_with(META_KIND(seen), kind);
+
+		if (seen & META_CLOSED)
+			return false;
+		if (want == META_KIND(seen) ||
+		    change_meta(p, area, seen, want, META_USER(seen), false))
+			return true;
+	}
+}
+
+void search_leave(struct pool_user *u, enum pool_kind kind)
+{
+	struct pool_reserve *r = &u->from[kind];
+	struct pool *p = u->pool;
+	uint32_t seen;
+
+	if (!r->area)
+		return;
+	r->area = NULL;
+	if (r->shared)
+		return;
+	do {
+		seen = load_meta(p, r->index);
+	} while (!change_meta(p, r->index, seen, META_KIND(seen), 0, seen & META_CLOSED));
+	search_unused(p, r->index);
+}
+
+static enum sort sort_of(const struct pool *p, uint32_t area, uint32_t meta, enum pool_kind kind)
+{
+	if (META_KIND(meta) == META_UNUSED && !META_USER(meta))
+		return p->areas[area].blocks == POOL_AREA_BLOCKS ? SORT_WHOLE : SORT_EDGE;
+	if (META_KIND(meta) == (uint32_t)kind + 1)
+		return META_USER(meta) ? SORT_SHARED : SORT_SAME;
+	return META_USER(meta) ? SORT_OTHER_SHARED : SORT_OTHER;
+}
+
+/* The area that is set in the index at or after `area`, before `end`; or `end`. */
+static uint32_t next_set(const _Atomic uint64_t *index, uint32_t area, uint32_t end)
+{
+	while (area < end) {
+		uint64_t bits = atomic_load(&index[area >> 6]) >> (area & 63);
+
+		if (bits) {
+			area += (uint32_t)__builtin_ctzll(bits);
+			return area < end ? area : end;
+		}
+		area = (area | 63) + 1;
+	}
+	return end;
+}
+
+/* Weigh one area. True: enough of the best sort have been seen. */
+static bool look_at(struct pool *p, uint32_t area, enum pool_kind kind, struct best *best)
+{
+	uint32_t meta = load_meta(p, area), clean, score;
+	enum sort sort = sort_of(p, area, meta, kind);
+
+	if (meta & META_CLOSED)
+		return false;
+	if (best->looks[sort] >= LOOKS)
+		return false;
+	clean = area_count(p->areas[area].clean);
+	if (!clean) {
+		index_clear(p->has_clean, area, p->areas[area].clean);
+		return false;
+	}
+	/* Its last blocks came back clean and dirty in turn, so that nobody noticed. */
+	if ((sort == SORT_SAME || sort == SORT_OTHER) && area_unused(&p->areas[area])) {
+		search_unused(p, area);
+		sort = sort_of(p, area, load_meta(p, area), kind);
+	}
+	/* What is nearly used up is filled first, so that others empty. */
+	score = clean >= HANDFUL ? clean : 2 * POOL_AREA_BLOCKS - clean;
+	if (!best->looks[sort]++ || score < best->score[sort]) {
+		best->area[sort] = area;
+		best->score[sort] = score;
+	}
+	return sort == SORT_SAME && best->looks[sort] == LOOKS;
+}
+
+static void look_around(struct pool_user *u, const struct pool_span *s, enum pool_kind kind,
+			struct best *best)
+{
+	uint32_t first = s->first_area, end = first + s->areas, from = u->from[kind].index + 1;
+	struct pool *p = u->pool;
+
+	if (from < first || from >= end)
+		from = first;
+	for (uint32_t a = next_set(p->has_clean, from, end); a < end;
+	     a = next_set(p->has_clean, a + 1, end)) {
+		if (look_at(p, a, kind, best))
+			return;
+	}
+	for (uint32_t a = next_set(p->has_clean, first, from); a < from;
+	     a = next_set(p->has_clean, a + 1, from)) {
+		if (look_at(p, a, kind, best))
+			return;
+	}
+}
+
+/* Take the area as a reserve, or to share it. False: it has changed meanwhile. */
+static bool settle_on(struct pool_user *u, enum pool_kind kind, uint32_t area, bool share)
+{
+	struct pool_reserve *r = &u->from[kind];
+	struct pool *p = u->pool;
+	uint32_t seen = load_meta(p, area);
+
+	if (share) {
+		if (!search_may_share(p, area, kind))
+			return false;
+	} else if (seen & META_CLOSED || META_USER(seen) ||
+		   !change_meta(p, area, seen, kind_with(META_KIND(seen), kind), u->writer + 1,
+				false)) {
+		return false;
+	}
+	*r = (struct pool_reserve){ .area = &p->areas[area], .index = area, .shared = share };
+	return true;
+}
+
+/* The best of the sorts that do not mix kinds. */
+static enum sort choose(const struct best *best)
+{
+	if (best->looks[SORT_SAME])
+		return SORT_SAME;
+	if (best->looks[SORT_EDGE])
+		return SORT_EDGE;
+	if (best->looks[SORT_WHOLE] > SPARE_WHOLE)
+		return SORT_WHOLE;
+	if (best->looks[SORT_SHARED])
+		return SORT_SHARED;
+	return best->looks[SORT_WHOLE] ? SORT_WHOLE : SORTS;
+}
+
+bool search_area(struct pool_user *u, enum pool_kind kind)
+{
+	struct pool *p = u->pool;
+
+	search_leave(u, kind);
+	for (;;) {
+		struct best other = { 0 };
+		bool again = false;
+
+		for (unsigned int i = 0; i < u->order_count && !again; i++) {
+			struct best best = { 0 };
+			enum sort sort;
+
+			look_around(u, &p->spans[u->order[i]], kind, &best);
+			sort = choose(&best);
+			if (sort < SORTS &&
+			    settle_on(u, kind, best.area[sort], sort == SORT_SHARED))
+				return true;
+			again = sort < SORTS;
+			for (sort = SORT_OTHER; sort < SORTS; sort++) {
+				if (best.looks[sort] && !other.looks[sort]) {
+					other.looks[sort] = 1;
+					other.area[sort] = best.area[sort];
+				}
+			}
+		}
+		if (again)
+			continue;
+		for (enum sort sort = SORT_OTHER; sort < SORTS; sort++) {
+			if (other.looks[sort]) {
+				if (settle_on(u, kind, other.area[sort],
+					      sort == SORT_OTHER_SHARED))
+					return true;
+				again = true;
+			}
+		}
+		if (!again)
+			return false;
+	}
+}
+
+/* --- runs --- */
+
+static bool run_in(struct pool *p, uint32_t area, enum pool_kind kind, unsigned int order,
+		   uint32_t *bit)
+{
+	*bit = area_claim_run(p->areas[area].clean, order);
+	/* An attempt in vain has hidden bits for an instant. */
+	index_set(p->has_clean, area);
+	if (*bit == AREA_NO_BIT)
+		return false;
+	if (search_may_share(p, area, kind))
+		return true;
+	for (uint32_t i = 0; i < 1U << order; i++)
+		pool_give_clean(p, area, *bit + i);
+	return false;
+}
+
+static struct pool_area *run_of_sort(struct pool_user *u, const struct pool_span *s,
+				     enum sort sort, enum pool_kind kind, unsigned int order,
+				     uint32_t *bit)
+{
+	uint32_t end = s->first_area + s->areas;
+	struct pool *p = u->pool;
+
+	for (uint32_t a = next_set(p->has_clean, s->first_area, end); a < end;
+	     a = next_set(p->has_clean, a + 1, end)) {
+		uint32_t meta = load_meta(p, a);
+
+		if (!(meta & META_CLOSED) && sort_of(p, a, meta, kind) == sort &&
+		    run_in(p, a, kind, order, bit))
+			return &p->areas[a];
+	}
+	return NULL;
+}
+
+/* Zeroing would do: have it done. */
+static void wish_for(struct pool_user *u, unsigned int order)
+{
+	struct pool *p = u->pool;
+
+	for (unsigned int i = 0; i < u->order_count; i++) {
+		const struct pool_span *s = &p->spans[u->order[i]];
+
+		for (uint32_t a = s->first_area; a < s->first_area + s->areas; a++) {
+			if (load_meta(p, a) & META_CLOSED || !area_may_run(&p->areas[a], order))
+				continue;
+			atomic_store(&p->wish, a);
+			return;
+		}
+	}
+}
+
+struct pool_area *search_run(struct pool_user *u, enum pool_kind kind, unsigned int order,
+			     uint32_t *bit)
+{
+	const struct pool_reserve *r = &u->from[kind];
+	struct pool *p = u->pool;
+	struct pool_area *a;
+
+	if (r->area && !r->shared && run_in(p, r->index, kind, order, bit))
+		return r->area;
+	for (unsigned int i = 0; i < u->order_count; i++) {
+		for (enum sort sort = SORT_SAME; sort < SORT_OTHER; sort++) {
+			a = run_of_sort(u, &p->spans[u->order[i]], sort, kind, order, bit);
+			if (a)
+				return a;
+		}
+	}
+	for (unsigned int i = 0; i < u->order_count; i++) {
+		for (enum sort sort = SORT_OTHER; sort < SORTS; sort++) {
+			a = run_of_sort(u, &p->spans[u->order[i]], sort, kind, order, bit);
+			if (a)
+				return a;
+		}
+	}
+	wish_for(u, order);
+	return NULL;
+}
+
+/* --- moves, and dirty blocks --- */
+
+static bool claim_for_move(struct pool *p, uint32_t area, uint32_t *bit)
+{
+	uint32_t word = 0;
+
+	*bit = area_claim(p->areas[area].clean, &word);
+	if (*bit == AREA_NO_BIT) {
+		index_clear(p->has_clean, area, p->areas[area].clean);
+		return false;
+	}
+	if (search_may_share(p, area, POOL_MOVABLE))
+		return true;
+	pool_give_clean(p, area, *bit);
+	return false;
+}
+
+struct pool_area *search_move(struct pool_user *u, uint32_t from, uint32_t into, uint32_t *bit)
+{
+	struct pool *p = u->pool;
+
+	if (into < p->area_count && into != from && claim_for_move(p, into, bit))
+		return &p->areas[into];
+	for (unsigned int i = 0; i < u->order_count; i++) {
+		const struct pool_span *s = &p->spans[u->order[i]];
+		uint32_t end = s->first_area + s->areas;
+
+		for (uint32_t a = next_set(p->has_clean, s->first_area, end); a < end;
+		     a = next_set(p->has_clean, a + 1, end)) {
+			uint32_t meta = load_meta(p, a);
+
+			if (a != from && META_KIND(meta) == META_MOVABLE &&
+			    !(meta & META_CLOSED) && claim_for_move(p, a, bit))
+				return &p->areas[a];
+		}
+	}
+	return NULL;
+}
+
+/* In one range, from an area on: one in use that has dirty blocks, or the first that is not. */
+static bool dirty_in(struct pool *p, uint32_t from, uint32_t end, uint32_t *unused)
+{
+	for (uint32_t a = next_set(p->has_dirty, from, end); a < end;
+	     a = next_set(p->has_dirty, a + 1, end)) {
+		if (!area_count(p->areas[a].dirty)) {
+			index_clear(p->has_dirty, a, p->areas[a].dirty);
+			continue;
+		}
+		if (META_KIND(load_meta(p, a)) != META_UNUSED) {
+			*unused = a;
+			return true;
+		}
+		if (*unused == POOL_NO_AREA)
+			*unused = a;
+	}
+	return false;
+}
+
+uint32_t search_dirty(struct pool_user *u)
+{
+	struct pool *p = u->pool;
+	uint32_t wish = atomic_load(&p->wish), found = POOL_NO_AREA;
+
+	if (wish != POOL_NO_AREA) {
+		if (area_count(p->areas[wish].dirty))
+			return wish;
+		atomic_compare_exchange_strong(&p->wish, &wish, POOL_NO_AREA);
+	}
+	for (unsigned int i = 0; i < u->order_count; i++) {
+		const struct pool_span *s = &p->spans[u->order[i]];
+		uint32_t first = s->first_area, end = first + s->areas, from = u->dirty_area;
+
+		if (from < first || from >= end)
+			from = first;
+		if (dirty_in(p, from, end, &found) || dirty_in(p, first, from, &found))
+			return found;
+	}
+	return found;
+}

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A program of the lab that speaks QMP's wire format, to memleased or to a QEMU:
- * ask SOCKET COMMAND [ARGUMENTS] sends one command, with a JSON object as its
- * arguments, and prints the answer, a line of JSON. Exits 0 also if the answer is
- * an error: tests/lab/lib/lab.py reads it. Knows nothing of JSON but where a line ends.
+ * ask [-t] SOCKET COMMAND [ARGUMENTS] sends one command, with a JSON object as its
+ * arguments, and prints the answer, a line of JSON. With -t a line comes before it: the
+ * time at which the command was sent, CLOCK_MONOTONIC in ns. Exits 0 also if the answer
+ * is an error: tests/lab/lib/lab.py reads it. Knows nothing of JSON but where a line ends.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_MAX_BYTES (1 << 20)
@@ -56,16 +59,23 @@ static const char *call(FILE *from, const char *command, const char *arguments, 
 
 int main(int argc, char **argv)
 {
+	bool timed = argc > 1 && !strcmp(argv[1], "-t");
+	struct timespec t;
 	FILE *f;
 
+	argc -= timed;
+	argv += timed;
 	if (argc < 3 || argc > 4) {
-		fputs("usage: ask SOCKET COMMAND [ARGUMENTS]\n", stderr);
+		fputs("usage: ask [-t] SOCKET COMMAND [ARGUMENTS]\n", stderr);
 		return 2;
 	}
 	f = fdopen(open_socket(argv[1]), "r");
 	if (!f)
 		die(argv[1]);
 	call(f, "qmp_capabilities", "{}", "ask-begin");
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (timed)
+		printf("%lld\n", t.tv_sec * 1000000000LL + t.tv_nsec);
 	fputs(call(f, argv[2], argc > 3 ? argv[3] : "{}", "ask-this"), stdout);
 	return 0;
 }

@@ -106,7 +106,7 @@ class Guest(Shell):
     def kill(self):
         """Its QEMU, at once."""
         if not self.gone and self.lab.ended(self.label) is None:
-            self.lab.sh(f"kill -9 $(pgrep -f -- '-name {self.name},')", check=False)
+            self.lab.sh(f"kill -9 $(pgrep -f '[-]name {self.name},debug')", check=False)
             self.lab.wait(self.label, 20)
         self.gone = True
 

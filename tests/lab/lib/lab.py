@@ -113,6 +113,15 @@ class Lab(Shell):
         if wait:
             self.wait_daemon()
 
+    def pool_daemon(self, *arguments):
+        """A daemon whose pool is as large as the carve-out, with a keeper."""
+        self.daemon("--pool", f"{self.carve_mib}M", "--keep", *arguments)
+
+    def pool_files(self, guest):
+        """Files of the host's that hold a VM's memory; none where no file system counts it."""
+        status = guest.status()
+        return [status["boot-path"], status["window-path"]]
+
     def wait_daemon(self):
         """Until the daemon answers on its control socket."""
         def answers():
@@ -132,11 +141,16 @@ class Lab(Shell):
 
     def ask(self, socket, command, **arguments):
         """A command to a socket in the lab that speaks QMP; what it returns, or QmpError."""
+        return self.ask_timed(socket, command, **arguments)[1]
+
+    def ask_timed(self, socket, command, **arguments):
+        """The same, after the time at which it was sent: ns of the lab's monotonic clock."""
         words = [socket, command, json.dumps({k.replace("_", "-"): v for k, v in arguments.items()})]
-        answer = json.loads(self.sh(f"ask {shlex.join(words)}"))
+        sent, answer = self.sh(f"ask -t {shlex.join(words)}", 30).splitlines()
+        answer = json.loads(answer)
         if "error" in answer:
             raise QmpError(command, answer["error"])
-        return answer["return"]
+        return int(sent), answer["return"]
 
     def qmp(self, command, **arguments):
         """A command to the daemon."""

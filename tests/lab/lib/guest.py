@@ -106,7 +106,9 @@ class Guest(Shell):
     def kill(self):
         """Its QEMU, at once."""
         if not self.gone and self.lab.ended(self.label) is None:
-            self.lab.sh(f"kill -9 $(pgrep -f '[-]name {self.name},debug')", check=False)
+            self.lab.sh("for p in $(pidof qemu-system-x86_64); do "
+                        f"tr '\\0' ' ' </proc/$p/cmdline | grep -q -- '-name {self.name},' && kill -9 $p; done",
+                        check=False)
             self.lab.wait(self.label, 20)
         self.gone = True
 

@@ -348,7 +348,7 @@ put_class:
 put_region:
 	unregister_chrdev_region(mlp_first_dev, MEMLEASE_POOL_MAX_WINDOWS);
 put_mapping:
-	fput(mlp_mapping_file);
+	__fput_sync(mlp_mapping_file);
 	return rc;
 }
 
@@ -358,5 +358,6 @@ void mlp_windows_exit(void)
 	class_destroy(mlp_class);
 	unregister_chrdev_region(mlp_first_dev, MEMLEASE_POOL_MAX_WINDOWS);
 	xa_destroy(&mlp_by_index);
-	fput(mlp_mapping_file);
+	/* Not later: its operations are the module's, which is about to go. */
+	__fput_sync(mlp_mapping_file);
 }

@@ -10,52 +10,14 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../base/bus.h"
 #include "peerfd.h"
 
 #define PAGE_BYTES 4096	/* of the smallest host; what is aligned in QEMU is so in the file, for rings */
-
-/* Where a bus error of this thread goes, while it copies. */
-static __thread sigjmp_buf *volatile bus_guard;
-static struct sigaction bus_before;
-
-static void bus_error(int sig, siginfo_t *info, void *context)
-{
-	if (bus_guard)
-		siglongjmp(*bus_guard, 1);
-	/* Not ours: whoever was there before us; by default the fault repeats and ends us. */
-	if (bus_before.sa_flags & SA_SIGINFO) {
-		bus_before.sa_sigaction(sig, info, context);
-	} else if (bus_before.sa_handler != SIG_DFL && bus_before.sa_handler != SIG_IGN) {
-		bus_before.sa_handler(sig);
-	} else {
-		signal(SIGBUS, SIG_DFL);
-	}
-}
-
-int gmem_init_process(void)
-{
-	/* SA_NODEFER: the handler leaves by siglongjmp, which restores no mask. */
-	struct sigaction action = {
-		.sa_sigaction = bus_error,
-		.sa_flags = SA_SIGINFO | SA_NODEFER,
-	};
-
-	struct sigaction now;
-
-	if (sigaction(SIGBUS, NULL, &now) < 0)
-		return -errno;
-	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == bus_error)
-		return 0;
-	bus_before = now;
-	sigemptyset(&action.sa_mask);
-	return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
-}
 
 void gmem_init(struct gmem *g, struct lend_vm *vm)
 {
@@ -296,16 +258,14 @@ static int guarded_copy(void *to, const void *from, size_t len)
 {
 	sigjmp_buf here;
 
-	if (sigsetjmp(here, 0)) {
-		bus_guard = NULL;
+	if (sigsetjmp(here, 0))
 		return -EFAULT;
-	}
-	bus_guard = &here;
+	ml_bus_guard(&here);
 	/* The copy stays between the two, which the compiler could not know. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	memcpy(to, from, len);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	bus_guard = NULL;
+	ml_bus_guard(NULL);
 	return 0;
 }
 
@@ -313,15 +273,13 @@ static int guarded_load16(const uint16_t *from, uint16_t *to)
 {
 	sigjmp_buf here;
 
-	if (sigsetjmp(here, 0)) {
-		bus_guard = NULL;
+	if (sigsetjmp(here, 0))
 		return -EFAULT;
-	}
-	bus_guard = &here;
+	ml_bus_guard(&here);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	*to = __atomic_load_n(from, __ATOMIC_ACQUIRE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	bus_guard = NULL;
+	ml_bus_guard(NULL);
 	return 0;
 }
 
@@ -329,15 +287,13 @@ static int guarded_store16(uint16_t *to, uint16_t value)
 {
 	sigjmp_buf here;
 
-	if (sigsetjmp(here, 0)) {
-		bus_guard = NULL;
+	if (sigsetjmp(here, 0))
 		return -EFAULT;
-	}
-	bus_guard = &here;
+	ml_bus_guard(&here);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(to, value, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	bus_guard = NULL;
+	ml_bus_guard(NULL);
 	return 0;
 }
 

@@ -55,9 +55,6 @@ struct gmem {
 	struct gmem_region regions[GMEM_REGIONS_MAX];
 };
 
-/* Install the SIGBUS handler, unless it stands; it passes on what is not ours. 0 or -errno. */
-int gmem_init_process(void);
-
 void gmem_init(struct gmem *g, struct lend_vm *vm);
 void gmem_close(struct gmem *g);
 

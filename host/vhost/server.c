@@ -18,6 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../base/bus.h"
 #include "../base/cleanup.h"
 #include "../base/log.h"
 #include "peerfd.h"
@@ -381,7 +382,7 @@ int vhost_new(struct vhost_server **out, sd_event *event, struct lender *lender,
 	int r = peerfd_init();
 
 	if (r == 0)
-		r = gmem_init_process();
+		r = ml_bus_init();
 	if (r < 0)
 		return r;
 	s = calloc(1, sizeof(*s));

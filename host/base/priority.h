@@ -7,6 +7,8 @@
 #ifndef ML_BASE_PRIORITY_H
 #define ML_BASE_PRIORITY_H
 
+#include <stdbool.h>
+
 #define ML_PRIORITY_EVENT_LOOP (-10)	/* nice value */
 
 /*
@@ -18,5 +20,22 @@ void ml_priority_event_loop(void);
 
 /* First of all on a thread that nothing waits for. */
 void ml_priority_ordinary(void);
+
+/*
+ * Threads of idle priority (SCHED_IDLE) get the CPU when nobody else wants it. The kernel
+ * lets a process without rights take a thread back from there only if RLIMIT_NICE allows
+ * what it comes back to. This raises that limit as far as nice 0, which takes
+ * CAP_SYS_RESOURCE: call it before rights are given up. Without the right it changes nothing.
+ */
+void ml_priority_allow_return(void);
+/* May threads come back? To be asked after rights were given up. */
+bool ml_priority_can_return(void);
+
+/*
+ * The calling thread goes to idle priority; a thread of this process (its tid) comes back.
+ * 0 or -errno.
+ */
+int ml_priority_idle(void);
+int ml_priority_return(int tid);
 
 #endif /* ML_BASE_PRIORITY_H */

@@ -263,6 +263,7 @@ static int run(struct daemon *d)
 	umask(0077);
 	raise_descriptors();
 	ml_priority_event_loop();
+	ml_priority_allow_return();
 	ret = sandbox_drop(&d->config);
 	if (!ret)
 		ret = set_up_event(d);

@@ -185,6 +185,13 @@ static int allow_with_conditions(scmp_filter_ctx ctx)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 3,
 				       SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0),
 				       SCMP_A1(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
+	/* Zeroing goes to idle priority, and comes back while somebody waits. */
+	if (!ret)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sched_setscheduler), 1,
+				       SCMP_A1(SCMP_CMP_EQ, SCHED_IDLE, 0));
+	if (!ret)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sched_setscheduler), 1,
+				       SCMP_A1(SCMP_CMP_EQ, SCHED_OTHER, 0));
 	if (!ret)
 		ret = allow_ioctl(ctx);
 	if (!ret)

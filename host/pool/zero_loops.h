@@ -40,7 +40,7 @@ struct zero_choice {
 /*
  * Measure each usable loop on a buffer larger than the caches, in rounds that alternate
  * between them, and name the fastest; between equals (to within 2 %) the first of the
- * table. Bounded by time, about a millisecond for each loop and round. -ENOMEM: no buffer;
+ * table. Takes some tens of milliseconds. -ENOMEM: no buffer;
  * out->best is memset() then.
  */
 int zero_choose(struct zero_choice *out);

@@ -31,15 +31,16 @@ uint64_t zero_bucket_take(struct zero_bucket *b, uint64_t bytes, uint64_t now_ns
 struct zero_use {
 	uint64_t since_ns;	/* begin of the sample under way */
 	uint64_t used_before;	/* at its begin */
-	uint64_t blocks_per_s;	/* of the fastest sample of late; halves every ZERO_USE_HALF_NS */
+	uint64_t peak_blocks_per_s;	/* of the fastest sample of late, by what it fades to */
+	uint64_t peak_ns;
 };
 
 #define ZERO_USE_SAMPLE_NS 50000000ULL
-#define ZERO_USE_HALF_NS 10000000000ULL
+#define ZERO_USE_HALF_NS 10000000000ULL	/* in which a peak fades to half */
 
 void zero_use_init(struct zero_use *u, uint64_t used, uint64_t now_ns);
 
-/* used: clean blocks ever handed out. Returns blocks_per_s as of now. */
+/* used: clean blocks ever handed out. Returns the peak of late as of now, in blocks per second. */
 uint64_t zero_use_note(struct zero_use *u, uint64_t used, uint64_t now_ns);
 
 /* --- how much --- */

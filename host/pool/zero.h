@@ -31,7 +31,7 @@
 struct zero;
 
 struct zero_counts {
-	uint32_t clean;		/* ready to be handed out, or handed to the module's supply and not used */
+	uint32_t clean;		/* ready to be handed out */
 	uint32_t dirty;
 };
 
@@ -62,8 +62,9 @@ struct zero_config {
 #define ZERO_BYTES_PER_S (4ULL << 30)	/* default of whoever reads options: a few percent of a server's */
 
 /*
- * Start the threads, with all signals blocked. -EINVAL: config; else the engine's or the
- * system's; logged.
+ * Start the threads, with signals blocked; after the process has given up its rights.
+ * -EINVAL: config; else the engine's or the system's; logged. Without the right to come
+ * back from idle priority (ml_priority_can_return()) they stay at ordinary priority.
  */
 int zero_start(struct zero **out, const struct zero_config *config);
 

@@ -109,9 +109,8 @@ static vm_fault_t mlp_wait(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
 	release_fault_lock(vmf);
 	if (!mlp_supply_wait(w, slot, interruptible)) {
 		WRITE_ONCE(w->starved, true);
-		pr_warn_ratelimited("%s[%d] waited %d s for a block of window %s, and there came none\n",
-				    current->comm, task_tgid_nr(current), MEMLEASE_POOL_WAIT_MS / 1000,
-				    w->name);
+		pr_warn_ratelimited("%s[%d] waited too long for a block of window %s\n",
+				    current->comm, task_tgid_nr(current), w->name);
 	}
 	fput(file);
 	return VM_FAULT_RETRY;

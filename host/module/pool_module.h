@@ -155,7 +155,7 @@ struct mlp_window;
  * Wait for a block for a COMMITTED slot, without any lock but a reference to the
  * window. True: the fault is worth another try (a block is there, the slot is
  * another, or a signal came: any one if `interruptible`, else a deadly one). False:
- * MEMLEASE_POOL_WAIT_MS are over.
+ * the time limit is over (MEMLEASE_POOL_WAIT_MS, or the module's parameter wait_ms).
  */
 bool mlp_supply_wait(struct mlp_window *w, u32 slot, bool interruptible);
 /* For who cannot give up its mmap lock: sleep a moment. False: a deadly signal came. */

@@ -5,6 +5,7 @@
  * and indices of our own are kept here.
  */
 #include <linux/ktime.h>
+#include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -17,6 +18,10 @@
 #define MLP_PAUSE_MS	100	/* longest sleep with an mmap lock held */
 
 DEFINE_SPINLOCK(mlp_rings_lock);
+
+static unsigned int mlp_wait_ms = MEMLEASE_POOL_WAIT_MS;
+module_param_named(wait_ms, mlp_wait_ms, uint, 0644);
+MODULE_PARM_DESC(wait_ms, "how long a touch waits for a block, in milliseconds");
 
 static struct memlease_rings *mlp_rings;
 static u32 mlp_supply_tail;	/* copies of these in the shared pages are for the daemon */
@@ -157,7 +162,7 @@ static void mlp_wait_end(struct mlp_window *w, u32 slot, u64 began, bool timeout
 bool mlp_supply_wait(struct mlp_window *w, u32 slot, bool interruptible)
 {
 	u64 began = ktime_get_ns();
-	u64 limit = (u64)MEMLEASE_POOL_WAIT_MS * NSEC_PER_MSEC;
+	u64 limit = (u64)READ_ONCE(mlp_wait_ms) * NSEC_PER_MSEC;
 	long left = 1;
 	bool over;
 

@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * pool-touch BASE BYTES: what a VM's touches of a window do, and what the daemon
+ * hears of them: vacant slots, the supply and its nonsense, waiting, moves under
+ * writers, memory errors. Claims the carve-out if that was not done.
+ */
+#include "pool.h"
+
+#include <pthread.h>
+#include <sys/prctl.h>
+
+#define SLOTS 64
+#define PATTERN 0x6d656d6c65617365ULL
+#define WORD 8
+
+static uint32_t window;		/* of the test that runs */
+static char *mem;		/* its mapping */
+static int window_fd;
+
+static uint64_t peek(volatile void *at)
+{
+	uint64_t value = ~PATTERN;
+
+	if (lab_read(at, &value))
+		ok(false, "%p cannot be read", at);
+	return value;
+}
+
+/* A window of its own for each test. */
+static void begin(const char *name)
+{
+	lab_supply_clear();
+	lab_forget_touches();
+	window = lab_create(name, SLOTS);
+	window_fd = lab_open_window(name);
+	if (window_fd < 0)
+		lab_die("cannot open window %s", name);
+	mem = lab_map_window(window_fd, SLOTS);
+}
+
+static void end(void)
+{
+	munmap(mem, SLOTS * LAB_BLOCK);
+	close(window_fd);
+	is(lab_remove(window, SLOTS), 0, "the window goes");
+}
+
+/* KiB of page tables that this process has. */
+static long page_tables_kib(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256];
+	long kib = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmPTE: %ld", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+/* --- vacant slots ------------------------------------------------------------------ */
+
+static void expect_violation(volatile void *at, uint32_t slot, const char *how)
+{
+	struct memlease_touch t = {};
+
+	lab_forget_touches();
+	is(-lab_write(at, PATTERN), -SIGBUS, how);
+	ok(lab_await(MEMLEASE_TOUCH_VIOLATION, &t) && t.window == window && t.slot == slot && t.pid == (uint32_t)getpid(),
+	   "and is told, with window, slot and process");
+}
+
+static void test_vacant(void)
+{
+	char *odd;
+	int zero = open("/dev/zero", O_RDONLY);
+
+	begin("vacant");
+	ok(!peek(mem + 3 * LAB_BLOCK), "a vacant slot reads as zeros");
+	expect_violation(mem + 4 * LAB_BLOCK, 4, "a write to one ends in SIGBUS");
+	expect_violation(mem + 3 * LAB_BLOCK, 3, "also after it was read");
+	ok(read(zero, mem + 3 * LAB_BLOCK, 4096) < 0 && errno == EFAULT, "the kernel does not write to it either");
+	ok(!mprotect(mem, SLOTS * LAB_BLOCK, PROT_READ) && !mprotect(mem, SLOTS * LAB_BLOCK, PROT_READ | PROT_WRITE),
+	   "rights are taken and given");
+	expect_violation(mem + 3 * LAB_BLOCK, 3, "a write ends in SIGBUS then, too");
+
+	/* Single pages: a mapping that cannot have huge ones. */
+	odd = mmap(NULL, 3 * LAB_BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	odd = (char *)(((uintptr_t)odd + LAB_BLOCK) & ~(LAB_BLOCK - 1)) + 4096;
+	odd = mmap(odd, LAB_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, window_fd, 5 * LAB_BLOCK);
+	ok(odd != MAP_FAILED && !peek(odd + 8192), "single pages read as zeros");
+	expect_violation(odd + 8192, 5, "a write to one ends in SIGBUS");
+	expect_violation(odd + 4096, 5, "also where it was not read");
+	mprotect(odd, LAB_BLOCK, PROT_READ);
+	mprotect(odd, LAB_BLOCK, PROT_READ | PROT_WRITE);
+	expect_violation(odd + 8192, 5, "and after rights were taken and given");
+	is(lab_commit(window, 5, 1), 0, "the slot is committed");
+	lab_supply(7);
+	*(uint64_t *)lab_block(7) = 0;
+	is(-lab_write(odd + 8192, PATTERN), 0, "then the write is right");
+	mprotect(odd, LAB_BLOCK, PROT_READ);
+	ok(peek(odd + 8192) == PATTERN, "it is read where there is no right to write");
+	mprotect(odd, LAB_BLOCK, PROT_READ | PROT_WRITE);
+	is(-lab_write(odd + 8192, PATTERN + 1), 0, "and written to where there is again");
+	ok(peek(mem + 5 * LAB_BLOCK + 8192) == PATTERN + 1, "the other mapping shows it");
+	ok(!peek(mem + 4 * LAB_BLOCK) && !peek(mem + 3 * LAB_BLOCK), "vacant slots are zeros as before");
+	munmap(odd, LAB_BLOCK);
+	close(zero);
+	end();
+}
+
+/* --- touches, and supply --------------------------------------------------------------- */
+
+static void test_touch(void)
+{
+	struct memlease_touch t = {};
+	uint32_t blocks[SLOTS], i, wrong = 0;
+	long before;
+
+	begin("touch");
+	is(lab_commit(window, 0, 32), 0, "half is committed");
+	for (i = 0; i < 32; i++) {
+		*(uint64_t *)lab_block(100 + i) = PATTERN + i;
+		lab_supply(100 + i);
+	}
+	before = page_tables_kib();
+	ok(peek(mem) == PATTERN, "a touch gets the supply's first block");
+	ok(lab_await(MEMLEASE_TOUCH_TAKEN, &t) && t.window == window && !t.slot && t.block == 100 && t.time_ns &&
+	   t.pid == (uint32_t)getpid(), "and is told");
+	ok(lab_slot(window, 0) == (MEMLEASE_SLOT_RESIDENT | 100 << 2), "the slot's word says so");
+	for (i = 1; i < 32; i++) {
+		wrong += lab_write(mem + i * LAB_BLOCK + WORD, i) ||
+			 *(uint64_t *)(mem + i * LAB_BLOCK) != PATTERN + i ||
+			 *(uint64_t *)(lab_block(100 + i) + WORD) != i;
+	}
+	ok(!wrong, "so do writes, and both views show the same");
+	ok(page_tables_kib() - before <= 4 * 4, "by entries of 2 MiB: page tables grew by %ld KiB only",
+	   page_tables_kib() - before);
+	is(lab_change(MEMLEASE_POOL_UNMAP, window, 8, 8, 0, blocks), 8, "8 slots are unmapped");
+	ok(blocks[0] == 108 && blocks[7] == 115, "their blocks come back");
+	for (i = 0; i < 8; i++)
+		lab_supply(blocks[7 - i]);
+	ok(peek(mem + 8 * LAB_BLOCK) == PATTERN + 15, "the next touch gets another block");
+	is(lab_change(MEMLEASE_POOL_COMMIT, window, 8, 8, 0, blocks), 1, "which goes with the slot's right");
+	expect_violation(mem + 8 * LAB_BLOCK, 8, "and a write is refused again");
+	ok(!peek(mem + 8 * LAB_BLOCK), "it reads as zeros again");
+	end();
+}
+
+static void test_two(void)
+{
+	int status, in[2], out[2];
+	char c = 0;
+	pid_t pid;
+
+	begin("two");
+	lab_commit(window, 0, 1);
+	*(uint64_t *)lab_block(20) = PATTERN;
+	*(uint64_t *)lab_block(21) = PATTERN + 1;
+	lab_map(window, 0, 20);
+	if (pipe(in) || pipe(out))
+		lab_die("pipe");
+	pid = fork();
+	if (!pid) {
+		uint64_t value = 0;
+
+		if (lab_read(mem, &value) != SIGSEGV)
+			_exit(1);
+		mem = lab_map_window(lab_open_window("two"), SLOTS);
+		if (*(volatile uint64_t *)mem != PATTERN || write(out[1], &c, 1) != 1 || read(in[0], &c, 1) != 1)
+			_exit(2);
+		_exit(*(volatile uint64_t *)mem == PATTERN + 1 ? 0 : 3);
+	}
+	ok(peek(mem) == PATTERN && read(out[0], &c, 1) == 1, "two processes see a block");
+	uint32_t block;
+	is(lab_change(MEMLEASE_POOL_UNMAP, window, 0, 1, 0, &block), 1, "it is taken away");
+	lab_map(window, 0, 21);
+	ok(peek(mem) == PATTERN + 1 && write(in[1], &c, 1) == 1, "one sees the next");
+	waitpid(pid, &status, 0);
+	ok(!status, "so does the other, which had not inherited the mapping (%#x)", status);
+	end();
+}
+
+static void test_nonsense(void)
+{
+	uint64_t bad = lab_rings->bad_supply, overflow = lab_rings->overflow;
+	uint32_t head, tail;
+	struct memlease_touch t;
+
+	begin("nonsense");
+	lab_commit(window, 0, 8);
+	lab_map(window, 0, 30);
+	lab_put(0);
+	lab_put(30);
+	lab_put(lab_blocks);
+	lab_put(LAB_NONE);
+	lab_put(31);
+	is(-lab_write(mem + LAB_BLOCK, 1), 0, "a touch finds the good one among bad blocks");
+	ok(lab_await(MEMLEASE_TOUCH_TAKEN, &t) && t.block == 31 && lab_rings->bad_supply == bad + 4,
+	   "which are counted");
+	lab_put(31);
+	lab_put(32);
+	is(-lab_write(mem + 2 * LAB_BLOCK, 1), 0, "one that was given twice");
+	ok(lab_slot(window, 2) == (MEMLEASE_SLOT_RESIDENT | 32 << 2), "is lent once");
+
+	lab_forget_touches();
+	tail = lab_rings->touches_tail;
+	lab_rings->touches_tail = tail + 1000;
+	lab_put(33);
+	is(-lab_write(mem + 3 * LAB_BLOCK, 1), 0, "a tail before the head stops no touch");
+	ok(lab_rings->overflow > overflow, "but its record is dropped, and counted");
+	lab_rings->touches_tail = tail;
+	lab_put(34);
+	is(-lab_write(mem + 4 * LAB_BLOCK, 1), 0, "and the next");
+	ok(lab_await(MEMLEASE_TOUCH_TAKEN, &t) && t.block == 34, "is told again");
+
+	head = lab_rings->supply_head;
+	lab_rings->supply_head = head + 0x40000000;
+	pid_t pid = fork();
+	if (!pid) {
+		mem = lab_map_window(lab_open_window("nonsense"), SLOTS);
+		_exit(lab_write(mem + 5 * LAB_BLOCK, 1));
+	}
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t) && t.slot == 5 && t.pid == (uint32_t)pid,
+	   "a head that is no head is an empty supply");
+	lab_rings->supply_head = head - 5;
+	lab_nap(300);
+	ok(!waitpid(pid, NULL, WNOHANG), "and so is one below the tail");
+	lab_rings->supply_head = head;
+	lab_supply(35);
+	int status;
+	waitpid(pid, &status, 0);
+	ok(!status, "a good one ends the wait");
+	end();
+}
+
+/* --- waiting ------------------------------------------------------------------------------ */
+
+static volatile int alarms;
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+	alarms++;
+}
+
+static void *touch_slot(void *at)
+{
+	return (void *)(intptr_t)lab_write(at, PATTERN);
+}
+
+static void test_wait(void)
+{
+	struct memlease_touch t = {};
+	uint64_t waits = lab_rings->waits;
+	pthread_t thread;
+	double began;
+	void *result;
+
+	begin("wait");
+	lab_commit(window, 0, 8);
+	pthread_create(&thread, NULL, touch_slot, mem);
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t) && t.window == window && !t.slot && t.pid == (uint32_t)getpid(),
+	   "who finds no block waits, and is told");
+	ok(lab_rings->waiting == 1 && lab_rings->waits == waits + 1, "and counted");
+	began = lab_seconds();
+	for (int i = 0; i < 50; i++)
+		munmap(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0),
+		       1 << 20);
+	ok(lab_seconds() - began < 1 && lab_rings->waiting == 1, "meanwhile its memory map is not locked");
+	signal(SIGUSR1, on_alarm);
+	pthread_kill(thread, SIGUSR1);
+	for (int i = 0; i < 100 && !alarms; i++)
+		lab_nap(10);
+	ok(alarms == 1, "a signal is handled while it waits");
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t), "and it waits on");
+	lab_supply(40);
+	pthread_join(thread, &result);
+	ok(!result && lab_slot(window, 0) == (MEMLEASE_SLOT_RESIDENT | 40 << 2) && !lab_rings->waiting,
+	   "until there is a block");
+
+	pthread_create(&thread, NULL, touch_slot, mem + LAB_BLOCK);
+	lab_await(MEMLEASE_TOUCH_WAITING, &t);
+	is(lab_map(window, 1, 41), 0, "MAP serves who waits");
+	pthread_join(thread, &result);
+	ok(!result, "which goes on");
+	pthread_create(&thread, NULL, touch_slot, mem + 2 * LAB_BLOCK);
+	lab_await(MEMLEASE_TOUCH_WAITING, &t);
+	is(lab_change(MEMLEASE_POOL_COMMIT, window, 2, 1, 0, &(uint32_t){ 0 }), 0, "the slot's right goes meanwhile");
+	pthread_join(thread, &result);
+	ok((intptr_t)result == SIGBUS, "and the write ends as it must");
+	end();
+}
+
+static void test_kill(void)
+{
+	struct memlease_touch t = {};
+	int status = 0;
+	double began;
+	pid_t pid;
+
+	begin("kill");
+	lab_commit(window, 0, 8);
+	pid = fork();
+	if (!pid) {
+		mem = lab_map_window(lab_open_window("kill"), SLOTS);
+		_exit(lab_write(mem, 1));
+	}
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t) && t.pid == (uint32_t)pid, "a process waits");
+	began = lab_seconds();
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	ok(WIFSIGNALED(status) && lab_seconds() - began < 1, "and can be killed");
+	ok(!lab_rings->waiting, "then none waits");
+	/* As a read() does: the fault is the kernel's. */
+	pid = fork();
+	if (!pid) {
+		mem = lab_map_window(lab_open_window("kill"), SLOTS);
+		_exit(read(open("/dev/zero", O_RDONLY), mem, 4096) == 4096 ? 0 : 1);
+	}
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t), "a system call waits, too");
+	kill(pid, SIGSTOP);
+	lab_nap(50);
+	kill(pid, SIGCONT);
+	lab_supply(42);
+	waitpid(pid, &status, 0);
+	ok(!status, "and ends well");
+	end();
+}
+
+struct leaver {
+	char *mem;
+	int fd;
+};
+
+static void *touch_and_leave(void *arg)
+{
+	struct leaver *l = arg;
+
+	return (void *)(intptr_t)lab_write(l->mem, PATTERN);
+}
+
+/* The mapping goes, and the file, while a thread waits for a block of it. */
+static void test_leave(void)
+{
+	struct memlease_touch t = {};
+	int status = 0;
+	pid_t pid;
+
+	begin("leave");
+	munmap(mem, SLOTS * LAB_BLOCK);
+	close(window_fd);
+	lab_commit(window, 0, 8);
+	pid = fork();
+	if (!pid) {
+		struct leaver l = { .fd = lab_open_window("leave") };
+		pthread_t thread;
+		void *result;
+
+		l.mem = lab_map_window(l.fd, SLOTS);
+		pthread_create(&thread, NULL, touch_and_leave, &l);
+		while (!lab_rings->waiting)
+			lab_nap(5);
+		munmap(l.mem, SLOTS * LAB_BLOCK);
+		close(l.fd);
+		pthread_join(thread, &result);
+		_exit((intptr_t)result);
+	}
+	lab_await(MEMLEASE_TOUCH_WAITING, &t);
+	lab_nap(300);
+	is(call(MEMLEASE_POOL_DESTROY, &window), -EBUSY, "who waits keeps a window that is closed");
+	lab_supply(43);
+	waitpid(pid, &status, 0);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == SIGSEGV, "its mapping is gone after the wait (%#x)", status);
+	ok(lab_await(MEMLEASE_TOUCH_CLOSED, &t) && t.window == window, "then the window is closed");
+	is(lab_remove(window, SLOTS), 0, "and goes");
+}
+
+static void set_wait_ms(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/memlease_pool/parameters/wait_ms", "w");
+
+	if (!f || fprintf(f, "%u", ms) < 0 || fclose(f))
+		lab_die("wait_ms");
+}
+
+static void test_limit(void)
+{
+	struct memlease_touch t = {};
+	double began = lab_seconds();
+
+	begin("limit");
+	lab_commit(window, 0, 8);
+	set_wait_ms(1000);
+	is(-lab_write(mem, 1), -SIGBUS, "a wait has an end");
+	ok(lab_seconds() - began > 0.9 && lab_seconds() - began < 4, "when its time is over");
+	ok(lab_await(MEMLEASE_TOUCH_TIMEOUT, &t) && t.window == window && !t.slot, "which is told");
+	lab_supply(44);
+	is(-lab_write(mem, 1), 0, "a block makes it good again");
+	set_wait_ms(MEMLEASE_POOL_WAIT_MS);
+	end();
+}
+
+/* --- moves ---------------------------------------------------------------------------------- */
+
+#define WRITERS 3
+
+static volatile bool stop;
+static volatile uint64_t torn;
+
+/* Two words of a page, the second written after the first: no reader may see it ahead. */
+struct pair {
+	volatile uint64_t *first, *second;
+	uint64_t written;
+};
+
+static void *write_pairs(void *arg)
+{
+	struct pair *p = arg;
+
+	while (!stop) {
+		p->written++;
+		*p->first = p->written;
+		*p->second = p->written;
+		if (*p->first != p->written || *p->second != p->written)
+			torn++;
+	}
+	return NULL;
+}
+
+static void *read_pairs(void *arg)
+{
+	struct pair *pairs = arg;
+
+	while (!stop) {
+		for (int i = 0; i < WRITERS; i++) {
+			uint64_t second = *pairs[i].second, first = *pairs[i].first;
+
+			if (first < second)
+				torn++;
+		}
+	}
+	return NULL;
+}
+
+static void test_move(void)
+{
+	struct pair pairs[WRITERS];
+	pthread_t threads[WRITERS + 1];
+	uint32_t i, moves = 0, other = 51;
+	int old;
+
+	begin("move");
+	lab_commit(window, 0, 1);
+	memset(lab_block(50), 0x55, LAB_BLOCK);
+	memset(lab_block(51), 0xaa, LAB_BLOCK);
+	lab_map(window, 0, 50);
+	for (i = 0; i < WRITERS; i++) {
+		char *at = mem + i * (LAB_BLOCK / WRITERS / 4096 * 4096);
+
+		pairs[i] = (struct pair){ .first = (void *)at, .second = (void *)(at + 4096 - WORD) };
+		*pairs[i].first = *pairs[i].second = 0;
+	}
+	stop = false;
+	for (i = 0; i < WRITERS; i++)
+		pthread_create(&threads[i], NULL, write_pairs, &pairs[i]);
+	pthread_create(&threads[WRITERS], NULL, read_pairs, pairs);
+	for (i = 0; i < 300; i++) {
+		old = lab_move(window, 0, other);
+		if (old < 0)
+			break;
+		/* Nobody may write to it any more: what is there now stays. */
+		memset(lab_block(old), 0x77, LAB_BLOCK);
+		other = old;
+		moves++;
+	}
+	stop = true;
+	for (i = 0; i <= WRITERS; i++)
+		pthread_join(threads[i], NULL);
+	ok(moves == 300, "300 moves under writers (%u)", moves);
+	ok(!torn, "nobody saw a torn page (%llu)", (unsigned long long)torn);
+	for (i = 0; i < LAB_BLOCK && lab_block(other)[i] == 0x77; i++)
+		;
+	ok(i == LAB_BLOCK, "nobody wrote to a block after it was taken");
+	for (i = 0; i < WRITERS; i++)
+		ok(*pairs[i].first == pairs[i].written && *pairs[i].second == pairs[i].written,
+		   "writer %u finds its last of %llu values", i, (unsigned long long)pairs[i].written);
+	ok((unsigned char)mem[LAB_BLOCK - 1] == 0x55, "and the rest of the block came along");
+	end();
+}
+
+/* --- memory errors ------------------------------------------------------------------------------ */
+
+static int retire(uint32_t block)
+{
+	return call(MEMLEASE_POOL_RETIRE, &block);
+}
+
+static void test_retire(void)
+{
+	struct memlease_pool_info before, after;
+	struct memlease_touch t = {};
+	uint64_t value, bad = lab_rings->bad_supply;
+	uint32_t blocks[SLOTS];
+
+	begin("retire");
+	call(MEMLEASE_POOL_INFO, &before);
+	lab_commit(window, 0, 8);
+	lab_map(window, 2, 60);
+	ok(!lab_write(mem + 2 * LAB_BLOCK, 1), "a slot is in use");
+	is(retire(60), 0, "its block breaks");
+	ok(lab_await(MEMLEASE_TOUCH_ERROR, &t) && t.window == window && t.slot == 2 && t.block == 60, "which is told");
+	ok(lab_slot(window, 2) == MEMLEASE_SLOT_LOST, "the slot is lost");
+	ok(lab_read(mem + 2 * LAB_BLOCK, &value) == SIGBUS && lab_bus_code == BUS_MCEERR_AR,
+	   "reading it ends as with poisoned memory");
+	is(lab_map(window, 2, 61), -EPERM, "no block can be put there");
+	is(lab_map(window, 3, 60), -EBUSY, "nor the block elsewhere");
+	is(retire(60), 0, "to break twice");
+	ok(!lab_touch(&t), "is no news");
+	lab_put(60);
+	lab_supply(62);
+	is(-lab_write(mem + 4 * LAB_BLOCK, 1), 0, "the supply's next block is taken instead");
+	ok(lab_slot(window, 4) == (MEMLEASE_SLOT_RESIDENT | 62 << 2) && lab_rings->bad_supply == bad + 1,
+	   "and it is counted as bad");
+	is(retire(63), 0, "a block that is behind no slot breaks");
+	ok(lab_await(MEMLEASE_TOUCH_ERROR, &t) && !t.window && t.block == 63, "which is told as well");
+	ok(lab_read(lab_block(63), &value) == SIGBUS, "the daemon cannot touch it for the first time");
+	is(retire(lab_blocks), -EINVAL, "no block");
+	is(lab_change(MEMLEASE_POOL_UNMAP, window, 2, 1, 0, blocks), 0, "UNMAP of the lost slot gives no block");
+	lab_supply(64);
+	is(-lab_write(mem + 2 * LAB_BLOCK, 1), 0, "but makes it good");
+	call(MEMLEASE_POOL_INFO, &after);
+	ok(after.retired == before.retired + 2 && after.resident == before.resident + 2, "INFO counts them");
+	end();
+}
+
+/* Last of all: afterwards vacant slots show nothing. */
+static void test_zeros_break(void)
+{
+	uint64_t value;
+
+	begin("zeros");
+	ok(!peek(mem), "zeros are read");
+	is(retire(0), 0, "the block of zeros breaks");
+	ok(lab_read(mem, &value) == SIGBUS && lab_bus_code == BUS_MCEERR_AR, "and is shown no more");
+	end();
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 3)
+		lab_die("usage: pool-touch BASE BYTES");
+	lab_catch_bus();
+	lab_open();
+	lab_claim(strtoull(argv[1], NULL, 0), strtoull(argv[2], NULL, 0));
+	test_vacant();
+	test_touch();
+	test_two();
+	test_nonsense();
+	test_wait();
+	test_kill();
+	test_leave();
+	test_limit();
+	test_move();
+	test_retire();
+	test_zeros_break();
+	return lab_failures ? 1 : 0;
+}

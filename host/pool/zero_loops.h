@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ZERO_ALIGN 4096		/* what loops may count on, for address and length */
+#define ZERO_ALIGN 16384	/* what loops may count on, for address and length */
 
 struct zero_loop {
 	const char *name;

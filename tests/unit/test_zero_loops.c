@@ -17,7 +17,7 @@
 #include "../../host/pool/zero_engine.h"
 #include "../../host/pool/zero_loops.h"
 
-#define PAGE ((size_t)ZERO_ALIGN)
+#define UNIT ((size_t)ZERO_ALIGN)
 
 static bool all(const char *data, size_t bytes, char byte)
 {
@@ -26,9 +26,9 @@ static bool all(const char *data, size_t bytes, char byte)
 
 static void every_loop_zeroes_exactly(void **state)
 {
-	static const size_t sizes[] = { 1, 2, 3, 7, 64, 512 };
-	size_t whole = 514 * PAGE;
-	char *data = aligned_alloc(PAGE, whole);
+	static const size_t sizes[] = { 1, 2, 3, 7, 31, 128 };
+	size_t whole = 130 * UNIT;
+	char *data = aligned_alloc(UNIT, whole);
 	unsigned int ran = 0;
 
 	(void)state;
@@ -40,18 +40,18 @@ static void every_loop_zeroes_exactly(void **state)
 		}
 		ran++;
 		for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-			size_t bytes = sizes[s] * PAGE;
+			size_t bytes = sizes[s] * UNIT;
 
 			memset(data, 0xa5, whole);
-			zero_loops[i].run(data + PAGE, bytes);
-			assert_true(all(data, PAGE, (char)0xa5));
-			assert_true(all(data + PAGE, bytes, 0));
-			assert_true(all(data + PAGE + bytes, whole - PAGE - bytes, (char)0xa5));
+			zero_loops[i].run(data + UNIT, bytes);
+			assert_true(all(data, UNIT, (char)0xa5));
+			assert_true(all(data + UNIT, bytes, 0));
+			assert_true(all(data + UNIT + bytes, whole - UNIT - bytes, (char)0xa5));
 		}
 		/* Nothing at all is all right, too. */
-		memset(data, 0xa5, PAGE);
+		memset(data, 0xa5, UNIT);
 		zero_loops[i].run(data, 0);
-		assert_true(all(data, PAGE, (char)0xa5));
+		assert_true(all(data, UNIT, (char)0xa5));
 	}
 	assert_true(ran >= 1);
 	free(data);
@@ -93,7 +93,7 @@ static void the_engine_zeroes(void **state)
 	const struct zero_engine *engine = zero_cpu_engine();
 	struct zero_job jobs[3] = { 0 }, *todo[3], *done[4];
 	struct zero_queue *queue;
-	char *data = aligned_alloc(PAGE, 4 * PAGE);
+	char *data = aligned_alloc(UNIT, 4 * UNIT);
 	bool seen[3] = { false };
 	unsigned int n;
 
@@ -103,9 +103,9 @@ static void the_engine_zeroes(void **state)
 	assert_non_null(strstr(engine->name, "CPU: "));
 	assert_int_equal(engine->ops->open(engine, &queue), 0);
 	assert_int_equal(engine->ops->reap(queue, done, 4, 0), 0);
-	memset(data, 1, 4 * PAGE);
+	memset(data, 1, 4 * UNIT);
 	for (int i = 0; i < 3; i++) {
-		jobs[i] = (struct zero_job){ .data = data + (size_t)i * PAGE, .bytes = PAGE, .block = i, .error = 7 };
+		jobs[i] = (struct zero_job){ .data = data + (size_t)i * UNIT, .bytes = UNIT, .block = i, .error = 7 };
 		todo[i] = &jobs[i];
 	}
 	assert_int_equal(engine->ops->submit(queue, todo, 3), 3);
@@ -119,8 +119,8 @@ static void the_engine_zeroes(void **state)
 		assert_false(seen[done[i]->block]);
 		seen[done[i]->block] = true;
 	}
-	assert_true(all(data, 3 * PAGE, 0));
-	assert_true(all(data + 3 * PAGE, PAGE, 1));
+	assert_true(all(data, 3 * UNIT, 0));
+	assert_true(all(data + 3 * UNIT, UNIT, 1));
 	engine->ops->close(queue);
 	free(data);
 }
@@ -129,7 +129,7 @@ static void the_engine_zeroes(void **state)
 static void memory_that_is_gone_is_an_error(void **state)
 {
 	const struct zero_engine *engine = zero_cpu_engine();
-	size_t bytes = 16 * PAGE;
+	size_t bytes = 16 * UNIT;
 	int fd = memfd_create("memlease-test", MFD_CLOEXEC);
 	struct zero_job jobs[3] = { 0 }, *todo[3] = { &jobs[0], &jobs[1], &jobs[2] }, *done[3];
 	struct zero_queue *queue;
@@ -142,7 +142,7 @@ static void memory_that_is_gone_is_an_error(void **state)
 	gone = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(gone, MAP_FAILED);
 	assert_int_equal(ftruncate(fd, (off_t)(bytes / 2)), 0);
-	well = aligned_alloc(PAGE, 2 * bytes);
+	well = aligned_alloc(UNIT, 2 * bytes);
 	memset(well, 1, 2 * bytes);
 	jobs[0] = (struct zero_job){ .data = well, .bytes = bytes };
 	jobs[1] = (struct zero_job){ .data = gone, .bytes = bytes, .block = 1 };

@@ -130,6 +130,11 @@ $(BUILD)/bench/daemon_path: $(call objs,obj,tests/bench/daemon_path.c $(LIB_SRCS
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS) -lcmocka
 
+# Zeroing by the daemon's threads and by raw store loops, for tests/bench/zero.py.
+$(BUILD)/bench/zero: $(call objs,obj,tests/bench/zero.c $(wildcard host/base/*.c host/pool/*.c))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
 .PHONY: bench-daemon
 bench-daemon: $(BUILD)/bench/daemon_path
 	$(Q)$<

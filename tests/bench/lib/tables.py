@@ -8,7 +8,7 @@ import json
 import os
 
 UNITS = [("_gib_s", "GiB/s"), ("_us", "µs"), ("_ms", "ms"), ("_s", "s"), ("gib_min", "GiB·min"), ("_mib", "MiB"),
-         ("_percent", "%"), ("_pages", "pages"), ("_blocks", "blocks")]
+         ("_ns", "ns"), ("_percent", "%"), ("_pages", "pages"), ("_blocks", "blocks")]
 MORE_IS_BETTER = ("_gib_s", "allocated")
 OURS = "memlease"
 
@@ -27,6 +27,8 @@ def number(value):
         return "–"
     if isinstance(value, str):
         return value
+    if isinstance(value, list):
+        return "; ".join(map(number, value))
     if isinstance(value, int) or value == 0:
         return str(value)
     digits = max(0, 2 - len(str(int(abs(value)))) + (1 if abs(value) >= 1 else 0))
@@ -95,6 +97,11 @@ def load(path):
         return json.load(file)
 
 
+def by_system(result):
+    """A benchmark that compares no systems has its fields at the top."""
+    return result if all(isinstance(value, dict) for value in result.values()) else {OURS: result}
+
+
 def show(result):
     """On the terminal."""
     for lines in (rows(result), ratios(result)):
@@ -110,11 +117,12 @@ def all_markdown(directory):
         name = os.path.basename(path)[:-len(".json")]
         if name.endswith(".raw"):
             continue
-        result = load(path)
+        result = by_system(load(path))
         parts.append(f"### bench-{name}\n")
         raw = os.path.join(directory, f"{name}.raw.json")
         if os.path.exists(raw):
             about = load(raw).get("about", {})
-            parts.append(", ".join(f"{k.replace('_', ' ')} {v}" for k, v in about.items()) + "\n")
+            parts.append(", ".join(f"{k.replace('_', ' ')} {v}" for k, v in about.items()
+                                   if not isinstance(v, (dict, list))) + "\n")
         parts += [table + "\n" for table in (markdown(rows(result)), markdown(ratios(result))) if table]
     return "\n".join(parts)

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""bench-zero: how fast one thread makes blocks of the pool zero, the daemon's way, by
+memset(), and by each store loop that the CPU can run. No guest, no root. Run by
+scripts/bench; what the figures mean is in docs/benchmarks.md. Environment:
+MEMLEASE_BENCH_ROUNDS (15), MEMLEASE_BENCH_MIB (4096, or a quarter of what is free)."""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(HERE)
+sys.path[:0] = [os.path.join(TESTS, "vm"), os.path.join(HERE, "lib")]
+
+from lib import paths
+from measure import OUT, cpu_model
+
+GUESTS = False		# scripts/bench need not build any
+ROUNDS = 15
+MOST_MIB, LEAST_MIB = 4096, 256
+GIB = 1 << 30
+
+
+def mapping_mib():
+    """So large that what a turn leaves in the cache is nothing beside it."""
+    asked = os.environ.get("MEMLEASE_BENCH_MIB")
+    if asked:
+        return int(asked)
+    with open("/proc/meminfo") as file:
+        free = next(int(line.split()[1]) // 1024 for line in file if line.startswith("MemAvailable:"))
+    mib = min(MOST_MIB, free // 4)
+    if mib < LEAST_MIB:
+        raise SystemExit(f"bench-zero: {free} MiB of memory are free; it takes {4 * LEAST_MIB}")
+    return mib
+
+
+def samples(mib, rounds):
+    """[{round, way, cpu_gib_s, wall_gib_s}], and what the program said first."""
+    program = os.path.join(paths.BUILD, "bench", "zero")
+    with subprocess.Popen([program, str(mib), str(rounds)], stdout=subprocess.PIPE, text=True) as ran:
+        said, turns, done = [], [], 0
+        for line in ran.stdout:
+            words = line.split()
+            if not words[0].isdigit():
+                said.append(line.strip())
+                print(f"  {line.strip()}", flush=True)
+                continue
+            number, way, cpu_ns, wall_ns, size = int(words[0]), words[1], *map(int, words[2:])
+            turns.append({"round": number, "way": way, "cpu_gib_s": size / GIB / (cpu_ns / 1e9),
+                          "wall_gib_s": size / GIB / (wall_ns / 1e9)})
+            if number > done:
+                done = number
+                print(f"  round {number} of {rounds}", flush=True)
+    if ran.returncode:
+        raise SystemExit(f"bench-zero: {program} has failed: {ran.returncode}")
+    return said, turns
+
+
+def median(turns, way, field="cpu_gib_s"):
+    return statistics.median(turn[field] for turn in turns if turn["way"] == way)
+
+
+def write(suffix, what):
+    os.makedirs(OUT, exist_ok=True)
+    path = os.path.join(OUT, f"zero{suffix}.json")
+    with open(path + ".new", "w") as file:
+        json.dump(what, file, indent=1)
+        file.write("\n")
+    os.replace(path + ".new", path)
+
+
+def main():
+    rounds = int(os.environ.get("MEMLEASE_BENCH_ROUNDS", ROUNDS))
+    mib = mapping_mib()
+    subprocess.run(["make", "-s", "build/bench/zero"], cwd=paths.TOP, check=True)
+    print(f"{mib} MiB in blocks of 2 MiB, {rounds} rounds", flush=True)
+    load = round(os.getloadavg()[0], 2)
+    said, turns = samples(mib, rounds)
+    loops = sorted({turn["way"] for turn in turns} - {"memlease"}, key=lambda way: -median(turns, way))
+    result = {"memlease_gib_s": median(turns, "memlease"), "memset_gib_s": median(turns, "memset"),
+              "best_loop_gib_s": median(turns, loops[0])}
+    about = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rounds": rounds,
+             "mib": mib, "cpu": cpu_model(), "cores": os.cpu_count(), "host_kernel": platform.release(),
+             "load_before": load, "said": said, "best_loop": loops[0],
+             "loops_gib_s": {way: median(turns, way) for way in loops},
+             "memlease_wall_gib_s": median(turns, "memlease", "wall_gib_s")}
+    write("", result)
+    write(".raw", {"about": about, "turns": turns})
+    for way in ["memlease", *loops]:
+        print(f"{way:<12} {median(turns, way):7.1f} GiB/s")
+    print(f"memlease: {result['memlease_gib_s'] / result['memset_gib_s']:.2f} times memset(), "
+          f"{100 * result['memlease_gib_s'] / result['best_loop_gib_s']:.1f} % of the best loop, {loops[0]}")
+    print("build/bench/zero.json, samples in build/bench/zero.raw.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -71,66 +71,110 @@ void pool_give_dirty(struct pool *p, uint32_t area, uint32_t bit)
 
 /* --- recovery --- */
 
-/* What one word becomes in the pass after a crash. */
-static enum block_state settled(const struct pool *p, uint32_t block)
+/* A word that cannot stay as a crash left it. Its new state. */
+static __attribute__((noinline)) enum block_state repair(struct pool *p, uint32_t block,
+							 enum block_state state)
 {
-	enum block_state s = block_state_of(table_raw(&p->table, block));
 	const struct block_owner none = { 0 };
-	struct table *t = (struct table *)&p->table;
+	struct table *t = &p->table;
 
-	if (s == BLOCK_ZEROING) {
+	if (state == BLOCK_ZEROING) {
 		table_move(t, 0, block, table_raw(t, block), BLOCK_DIRTY, none);
-		s = BLOCK_DIRTY;
+		state = BLOCK_DIRTY;
 	}
 	if (!t->zeroed_on_map)
-		return s;
-	/* Nothing stands behind slots but what is LENT. */
-	if (s == BLOCK_OFFERED)
-		table_move(t, 0, block, table_raw(t, block), BLOCK_DIRTY, none);
-	if (s == BLOCK_DIRTY || s == BLOCK_OFFERED || s == BLOCK_MOVING) {
-		table_move(t, 0, block, table_raw(t, block), BLOCK_CLEAN, none);
-		s = BLOCK_CLEAN;
+		return state;
+	table_move(t, 0, block, table_raw(t, block), BLOCK_CLEAN, none);
+	return BLOCK_CLEAN;
+}
+
+/* Blocks of an area by state: what of it the recovery wants to know. */
+struct found {
+	uint32_t count[BLOCK_STATES + 1];	/* the last: of no known state */
+	uint32_t fixed;				/* of those that are LENT */
+};
+
+/* One bit for each of 64 words, from their state bits, the lowest first. */
+static uint64_t of_state(const uint64_t bits[3], unsigned int state)
+{
+	return (state & 1 ? bits[0] : ~bits[0]) & (state & 2 ? bits[1] : ~bits[1]) &
+	       (state & 4 ? bits[2] : ~bits[2]);
+}
+
+/* The words among `which` are of a state that cannot stay. */
+static void repair_all(struct pool *p, uint32_t block, uint64_t which, enum block_state state,
+		       uint64_t of[BLOCK_STATES + 1])
+{
+	of[state] &= ~which;
+	for (; which; which &= which - 1)
+		of[repair(p, block + (uint32_t)__builtin_ctzll(which), state)] |= which & -which;
+}
+
+/* 64 words, of which those from first up to end - 1 are blocks of the range. */
+static void load_word(struct pool *p, struct pool_area *a, uint32_t word, uint32_t first,
+		      uint32_t end, struct found *f)
+{
+	uint32_t block = a->first + word * 64;
+	uint64_t bits[3] = { 0 }, fixed = 0, there = 0, of[BLOCK_STATES + 1];
+
+	/* No branches in here: this loop is nearly all that recovery takes. */
+	for (uint32_t k = first; k < end; k++) {
+		uint64_t raw = load_bits(&p->table.words[block + k]);
+
+		bits[0] |= (raw & 1) << k;
+		bits[1] |= (raw >> 1 & 1) << k;
+		bits[2] |= (raw >> 2 & 1) << k;
+		fixed |= (raw >> TABLE_FIXED_SHIFT & 1) << k;
+		there |= 1ULL << k;
 	}
-	return s;
+	for (unsigned int s = 0; s <= BLOCK_STATES; s++)
+		of[s] = of_state(bits, s) & there;
+	repair_all(p, block, of[BLOCK_ZEROING], BLOCK_ZEROING, of);
+	if (p->table.zeroed_on_map)
+		repair_all(p, block, of[BLOCK_DIRTY], BLOCK_DIRTY, of);
+	for (unsigned int s = 0; s <= BLOCK_STATES; s++)
+		f->count[s] += (uint32_t)__builtin_popcountll(of[s]);
+	f->fixed += (uint32_t)__builtin_popcountll(of[BLOCK_LENT] & fixed);
+	atomic_store_explicit(&a->clean[word], of[BLOCK_CLEAN], memory_order_relaxed);
+	atomic_store_explicit(&a->dirty[word], of[BLOCK_DIRTY], memory_order_relaxed);
+}
+
+static uint32_t clamp(uint32_t n, uint32_t least, uint32_t most)
+{
+	return n < least ? least : n > most ? most : n;
 }
 
 /* Words of one area become its bitmaps and its kind. */
 static bool load_area(struct pool *p, const struct pool_span *s, uint32_t area,
 		      uint32_t count[BLOCK_STATES])
 {
+	/* The range's first block, and the one after its last, as places. */
+	uint64_t begin = (uint64_t)s->range.first + s->shift, end = begin + s->range.blocks;
+	uint64_t at = (uint64_t)area << POOL_AREA_ORDER;
 	struct pool_area *a = &p->areas[area];
-	uint32_t blocks = 0, kind = META_UNUSED;
+	struct found f = { 0 };
+	uint32_t lo, hi;
 
+	lo = begin > at ? (uint32_t)(begin - at) : 0;
+	hi = end - at > POOL_AREA_BLOCKS ? POOL_AREA_BLOCKS : (uint32_t)(end - at);
 	for (uint32_t i = 0; i < AREA_WORDS; i++) {
-		uint64_t clean = 0, dirty = 0;
+		uint32_t first = clamp(lo, i * 64, i * 64 + 64) - i * 64;
 
-		for (uint32_t k = 0; k < 64; k++) {
-			uint32_t block = a->first + i * 64 + k;
-			enum block_state state;
-
-			if (block - s->range.first >= s->range.blocks)
-				continue;
-			state = settled(p, block);
-			if (state >= BLOCK_STATES)
-				return false;
-			count[state]++;
-			blocks += state != BLOCK_RETIRED;
-			clean |= (uint64_t)(state == BLOCK_CLEAN) << k;
-			dirty |= (uint64_t)(state == BLOCK_DIRTY) << k;
-			if (state == BLOCK_LENT && table_word(&p->table, block).owner.fixed)
-				kind = META_FIXED;
-			else if (kind == META_UNUSED && state >= BLOCK_LENT && state != BLOCK_RETIRED)
-				kind = META_MOVABLE;
-		}
-		atomic_store_explicit(&a->clean[i], clean, memory_order_relaxed);
-		atomic_store_explicit(&a->dirty[i], dirty, memory_order_relaxed);
-		if (clean)
-			index_set(p->has_clean, area);
-		if (dirty)
-			index_set(p->has_dirty, area);
+		load_word(p, a, i, first, clamp(hi, i * 64 + first, i * 64 + 64) - i * 64, &f);
 	}
-	atomic_store_explicit(&a->blocks, blocks, memory_order_relaxed);
-	atomic_store_explicit(&p->meta[area], kind, memory_order_relaxed);
+	if (f.count[BLOCK_STATES])
+		return false;
+	for (int i = 0; i < BLOCK_STATES; i++)
+		count[i] += f.count[i];
+	if (f.count[BLOCK_CLEAN])
+		index_set(p->has_clean, area);
+	if (f.count[BLOCK_DIRTY])
+		index_set(p->has_dirty, area);
+	atomic_store_explicit(&a->blocks, hi - lo - f.count[BLOCK_RETIRED], memory_order_relaxed);
+	atomic_store_explicit(&p->meta[area],
+			      f.fixed ? META_FIXED :
+			      f.count[BLOCK_LENT] + f.count[BLOCK_OFFERED] + f.count[BLOCK_MOVING] ?
+			      META_MOVABLE : META_UNUSED, memory_order_relaxed);
 	return true;
 }
 
@@ -210,6 +254,7 @@ static int make_volatile(struct pool *p)
 
 void pool_prefer(struct pool_user *u, const uint8_t *ranges, unsigned int count)
 {
+	pool_rest(u);
 	if (count > u->pool->span_count)
 		count = u->pool->span_count;
 	memcpy(u->order, ranges, count);
@@ -285,10 +330,10 @@ int pool_open(struct pool *p, const struct pool_setup *setup, bool *old_boot, ui
 	int ret;
 
 	memset(p, 0, sizeof(*p));
-	ret = table_open(&p->table, setup->dirfd, TABLE_NAME, setup->blocks,
-			 setup->zeroed_on_map, setup->boot_id, old_boot, need);
+	ret = make_spans(p, setup);
 	if (ret == 0)
-		ret = make_spans(p, setup);
+		ret = table_open(&p->table, setup->dirfd, TABLE_NAME, setup->blocks,
+				 setup->zeroed_on_map, setup->boot_id, old_boot, need);
 	if (ret == 0)
 		ret = make_volatile(p);
 	if (ret == 0)

@@ -85,8 +85,9 @@ struct pool {
 
 /*
  * As table_open(), and one pass over the table that rebuilds all that is volatile:
- * ZEROING becomes DIRTY. Where the backend zeroes, DIRTY, OFFERED and MOVING become
- * CLEAN; elsewhere the caller goes on with pool_settle() before anything is lent.
+ * ZEROING becomes DIRTY, and DIRTY becomes CLEAN where the backend zeroes what it maps.
+ * Before anything is lent, the caller settles what is LENT, OFFERED and MOVING: by
+ * pool_settle(), or, if nobody offers or moves blocks, in his own way.
  * -EINVAL: ranges with gaps, or more of them than POOL_RANGES_MAX.
  */
 int pool_open(struct pool *p, const struct pool_setup *setup, bool *old_boot, uint32_t *need);

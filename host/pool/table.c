@@ -36,7 +36,7 @@ _Static_assert(sizeof(struct table_tally) == 64, "a writer's counts are one cach
 #define REGION_SHIFT 3
 #define VM_SHIFT 4
 #define SLOT_SHIFT 20
-#define FIXED_SHIFT 48
+#define FIXED_SHIFT TABLE_FIXED_SHIFT
 #define GENERATION_SHIFT 49
 #define GENERATION_ONE (1ULL << GENERATION_SHIFT)
 
@@ -190,8 +190,9 @@ static bool written_zeroed(const struct table_header *h)
 }
 
 /*
- * Loans of version 1 say nothing of kinds, so they stay free to move. What is CLEAN
- * because it would be zeroed when mapped is DIRTY to who does not zero it then.
+ * Loans of version 1 say nothing of kinds, so they stay free to move. For another backend
+ * nothing that is not LENT means what it did: CLEAN was what would be zeroed when mapped;
+ * nobody has a ring, or moves anything.
  */
 static uint64_t convert(uint64_t raw, const struct table_header *from, bool zeroed_on_map)
 {
@@ -201,8 +202,10 @@ static uint64_t convert(uint64_t raw, const struct table_header *from, bool zero
 		raw = (raw & ((1ULL << FIXED_SHIFT) - 1)) |
 		      raw >> V1_GENERATION_SHIFT << GENERATION_SHIFT;
 	}
-	if ((raw & STATE_MASK) == BLOCK_CLEAN && written_zeroed(from) && !zeroed_on_map)
-		raw = (raw & ~STATE_MASK) | BLOCK_DIRTY;
+	if (written_zeroed(from) != zeroed_on_map &&
+	    (block_state_of(raw) == BLOCK_CLEAN || block_state_of(raw) == BLOCK_OFFERED ||
+	     block_state_of(raw) == BLOCK_MOVING))
+		raw = (raw & ~(GENERATION_ONE - 1)) | BLOCK_DIRTY;
 	return raw;
 }
 

@@ -57,6 +57,9 @@ enum block_state {
 #define TABLE_GENERATION_MAX 0x7fffU
 #define TABLE_BLOCKS_MAX (1U << 30)
 
+/* Where in a word `fixed` is, for who reads many of them; the state is in the lowest 3 bits. */
+#define TABLE_FIXED_SHIFT 48
+
 /* Slot of a block that backs what a QEMU put into its files past its leases. */
 #define TABLE_SLOT_FOREIGN TABLE_SLOT_MAX
 
@@ -98,9 +101,9 @@ struct table {
  * (its blocks are then of no meaning and have been made DIRTY).
  * A file of fewer blocks grows; of more is cut if every block beyond is free, else
  * -EBUSY and *need gets the least size. A file of version 1 is made anew as one of
- * version 2 with the same loans; so is one of a backend that zeroes what it maps for
- * one that does not: what was CLEAN there is DIRTY here. -EUCLEAN: not ours. The
- * counts are zero until table_set_counts().
+ * version 2 with the same loans. So is one of a backend that zeroes what it maps for one
+ * that does not, and the other way round: what is not LENT or RETIRED is DIRTY then.
+ * -EUCLEAN: not ours. The counts are zero until table_set_counts().
  */
 int table_open(struct table *t, int dirfd, const char *name, uint32_t blocks,
 	       bool zeroed_on_map, const char *boot_id, bool *old_boot, uint32_t *need);

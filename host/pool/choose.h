@@ -21,7 +21,9 @@ struct pool_census {
 	uint8_t range;
 	bool fixed;		/* of the fixed kind: takes no movable blocks in */
 	bool busy;		/* a user's reserve, or closed: is not emptied */
-	uint8_t mark;		/* for the chooser while it works */
+	/* For the chooser while it works: */
+	uint8_t mark;
+	uint16_t taken;		/* of the clean ones */
 };
 
 /* What may be done, and what it costs; costs in moved blocks. */
@@ -43,8 +45,8 @@ struct pool_shift {
  * Choose areas of the n in the census, and write the moves in the order in which to
  * make them, all of one area together; at most `most` entries. Empties only areas that
  * become whole GiBs by it: with 512 blocks, none stuck, not busy. Fills only areas that
- * are in use and of the movable kind, the fullest first, their own range before others,
- * and never one that it empties. Returns the number of entries. Uses the marks.
+ * are in use, of the movable kind and not busy, with no more than their clean blocks, and
+ * never one that it empties. Returns the number of entries. Ranges count up to 64.
  */
 typedef uint32_t (*pool_choose)(struct pool_census *census, uint32_t n,
 				const struct pool_limits *limits, struct pool_shift *shifts,
@@ -56,10 +58,11 @@ struct pool_chooser {
 };
 
 /*
- *   address	from the highest area down, into the lowest
- *   fewest	those with the fewest lent blocks first
- *   cheapest	those that cost the least: moves, those to another range, and zeroing of
- *		what is dirty or becomes so; as many as the budget allows
+ *   address	from the highest area down, into the lowest ones, until both meet
+ *   fewest	those with the fewest lent blocks first, into the fullest ones
+ *   cheapest	those that cost the least, moves to another range and the zeroing of what
+ *		is dirty or becomes so counted in; into the fullest ones of their own range
+ *		before others
  */
 enum { POOL_CHOOSE_ADDRESS, POOL_CHOOSE_FEWEST, POOL_CHOOSE_CHEAPEST, POOL_CHOOSERS };
 extern const struct pool_chooser pool_choosers[POOL_CHOOSERS];

@@ -104,6 +104,11 @@ $(BUILD)/sim/memlease-sim: $(call objs,san,$(SIM_SRCS)) $(SAN_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN_CFLAGS) -pthread -o $@ $(call objs,san,$(SIM_SRCS)) $(SAN_LIB) $(PKG_LIBS)
 
+POOL_SIM_SRCS := $(wildcard tests/sim/pool/*.c)
+$(BUILD)/sim/pool-sim: $(call objs,san,$(POOL_SIM_SRCS)) $(SAN_LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN_CFLAGS) -pthread -o $@ $(call objs,san,$(POOL_SIM_SRCS)) $(SAN_LIB) $(PKG_LIBS)
+
 # What several threads do at a time, under ThreadSanitizer, which cannot be had with the others.
 # It does not see fences (-Wtsan): what is tested with it must order by atomic operations.
 TSAN_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-tsan
@@ -120,7 +125,7 @@ $(BUILD)/tsan/test_%: $(BUILD)/tsan/obj/tests/tsan/test_%.o $(call objs,tsan/obj
 
 .PHONY: unit sim-bin tsan
 unit: $(UNIT_BINS)
-sim-bin: $(BUILD)/sim/memlease-sim
+sim-bin: $(BUILD)/sim/memlease-sim $(BUILD)/sim/pool-sim
 tsan: $(TSAN_BINS)
 
 .PHONY: check check-fast check-7 demo soak

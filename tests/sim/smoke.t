@@ -4,7 +4,7 @@
 # The simulation for a few seconds, and that it notices what it is there to notice.
 sim=build/sim/memlease-sim
 
-echo 1..3
+echo 1..6
 if out=$($sim --seed 1 --seeds 20 --steps 500 2>&1); then
 	echo "ok 1 - $out"
 else
@@ -21,3 +21,17 @@ if $sim --seed 1 --seeds 3 --steps 500 --sabotage share >/dev/null 2>&1; then
 else
 	echo "ok 3 - a block with two owners is noticed"
 fi
+if out=$(build/sim/pool-sim --seed 1 --crashes 500 --threads 50 2>&1); then
+	echo "ok 4 - $out"
+else
+	echo "not ok 4 - the pool's simulation"
+	echo "$out" | sed 's/^/# /'
+fi
+for how in early lazy; do
+	n=$((${n:-4} + 1))
+	if build/sim/pool-sim --seed 1 --crashes 500 --sabotage $how >/dev/null 2>&1; then
+		echo "not ok $n - blocks that are put back or called clean too early ($how) go unnoticed"
+	else
+		echo "ok $n - blocks that are put back or called clean too early ($how) are noticed"
+	fi
+done

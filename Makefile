@@ -155,6 +155,11 @@ $(BUILD)/bench/zero: $(call objs,obj,tests/bench/zero.c $(wildcard host/base/*.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
 
+# Getting and putting blocks, for tests/bench/pool.py.
+$(BUILD)/bench/pool: $(call objs,obj,tests/bench/pool.c $(wildcard host/base/*.c host/pool/*.c))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
 .PHONY: bench-daemon
 bench-daemon: $(BUILD)/bench/daemon_path
 	$(Q)$<

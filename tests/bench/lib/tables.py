@@ -98,8 +98,12 @@ def load(path):
 
 
 def by_system(result):
-    """A benchmark that compares no systems has its fields at the top."""
-    return result if all(isinstance(value, dict) for value in result.values()) else {OURS: result}
+    """A benchmark that compares no systems has its fields at the top; those beside systems are ours."""
+    systems = {key: dict(value) for key, value in result.items() if isinstance(value, dict)}
+    beside = {key: value for key, value in result.items() if key not in systems}
+    if beside:
+        systems.setdefault(OURS, {}).update(beside)
+    return systems
 
 
 def show(result):

@@ -266,7 +266,7 @@ void zero_stats(struct zero *z, struct zero_stats *out)
 		.wait_ns = atomic_load(&z->wait_ns),
 		.longest_wait_ns = atomic_load(&z->longest_wait_ns),
 	};
-	out->urgent = out->waiting > 0;
+	out->urgent = out->waiting && out->clean < (uint64_t)out->waiting + out->low;
 	ready = (uint64_t)out->clean + out->zeroing;
 	out->backlog = out->high > ready ? out->high - (uint32_t)ready : 0;
 	if (out->backlog > out->dirty)

@@ -6,8 +6,8 @@
  * where blocks come from and where they go is his affair (struct zero_source).
  *
  * The threads run at idle priority (SCHED_IDLE) and in bounded bandwidth, so that zeroing
- * costs VMs nothing while nobody needs it. While a touch waits for a clean block, both are
- * lifted. Because a thread of idle priority can be off the CPU for long, whatever others
+ * costs VMs nothing while nobody needs it. While a touch waits for a clean block, neither
+ * holds. Because a thread of idle priority can be off the CPU for long, whatever others
  * call here takes no lock and waits for nothing, and source's functions must be
  * lock-free against the event loop as well.
  *
@@ -95,7 +95,7 @@ struct zero_stats {
 	uint32_t low, high;		/* what is aimed at now */
 	uint32_t backlog;		/* dirty blocks that are needed to come to high */
 	uint32_t waiting;		/* touches that wait now */
-	bool urgent;
+	bool urgent;			/* the bound does not hold now */
 	uint64_t zeroed_blocks;
 	uint64_t undone_blocks;		/* given back dirty: the engine failed */
 	uint64_t bad_blocks;

@@ -94,7 +94,7 @@ struct zero_plan zero_plan_make(const struct zero_bounds *bounds, const struct z
 {
 	uint64_t most = bounds->most_clean, ready = (uint64_t)view->clean + view->zeroing;
 	uint64_t ahead = mul_div(view->use_blocks_per_s, bounds->horizon_ms, 1000);
-	struct zero_plan plan = { .urgent = view->waiting > 0 };
+	struct zero_plan plan = { 0 };
 	uint64_t goal;
 
 	/* high is what use asks for; half of it is left when work begins again. */
@@ -105,5 +105,6 @@ struct zero_plan zero_plan_make(const struct zero_bounds *bounds, const struct z
 	goal = goal + view->waiting;
 	plan.want = goal > ready ? (uint32_t)min_u64(goal - ready, view->dirty) : 0;
 	plan.work = plan.want > 0 || (goal > view->clean && view->zeroing > 0);
+	plan.urgent = view->waiting && view->clean < (uint64_t)view->waiting + plan.low;
 	return plan;
 }

@@ -65,12 +65,14 @@ struct zero_plan {
 	uint32_t high;		/* and goes on to here */
 	uint32_t want;		/* dirty blocks to take in hand now, beyond those in hand */
 	bool work;		/* want > 0, or blocks in hand that are still needed */
-	bool urgent;		/* somebody waits: neither bound nor low priority hold */
+	bool urgent;		/* somebody waits, and there is not enough for him and those after him:
+				 * the bound does not hold */
 };
 
 /*
  * Between low and high the work goes on if it was going on, so that workers do not start
- * for every block. Whoever waits needs a block of his own, beyond what is clean.
+ * for every block. Whoever waits needs a block of his own. It is urgent until there are
+ * `low` more: he who waits though there is enough, waits for something else.
  */
 struct zero_plan zero_plan_make(const struct zero_bounds *bounds, const struct zero_view *view);
 

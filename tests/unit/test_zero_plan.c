@@ -243,13 +243,19 @@ static void who_waits_gets_his_own(void **state)
 	assert_true(p.urgent);
 	assert_true(p.work);
 	assert_int_equal(p.want, 3);
-	/* Whom the clean ones suffice for needs no more, but is still waited for. */
+	/* Whom the clean ones suffice for does not wait for zeroing. */
 	v.clean = 3;
 	p = zero_plan_make(&none, &v);
-	assert_true(p.urgent);
+	assert_false(p.urgent);
 	assert_int_equal(p.want, 0);
 	p = plan((struct zero_view){ .clean = 0, .dirty = 1000, .waiting = 3 });
 	assert_int_equal(p.want, 67);
+	/* Those who come after him should not have to wait, but what lies about is not urgent. */
+	p = plan((struct zero_view){ .clean = 34, .dirty = 1000, .waiting = 3, .working = true });
+	assert_true(p.urgent);
+	p = plan((struct zero_view){ .clean = 35, .dirty = 1000, .waiting = 3, .working = true });
+	assert_false(p.urgent);
+	assert_int_equal(p.want, 32);
 	p = plan((struct zero_view){ .dirty = UINT32_MAX, .waiting = UINT32_MAX, .use_blocks_per_s = UINT64_MAX });
 	assert_int_equal(p.want, UINT32_MAX);
 }

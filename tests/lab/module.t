@@ -8,14 +8,15 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 
-from lab import CARVE_BASE, CARVE_MIB, MIB, Lab, main
+from lab import CARVE_BASE, CARVE_MIB, MIB, SERIES, Lab, main
 
+SECONDS = int(os.environ.get("MEMLEASE_LAB_SECONDS", 10))	# of what takes as long as it is given
 RANGE = f"0x{CARVE_BASE:x} 0x{CARVE_MIB * MIB:x}"
 
 
-def run(tap, lab, program, limit_s=60):
+def run(tap, lab, program, *arguments, limit_s=60):
     """Run one of the programs to its end: its checks become checks here."""
-    status, out = lab.sh_status(f"{program} {RANGE}", limit_s)
+    status, out = lab.sh_status(" ".join([program, RANGE, *map(str, arguments)]), limit_s)
     for line in out.splitlines():
         if line.startswith(("ok ", "not ok ")):
             holds, what = line.startswith("ok "), line.split("ok ", 1)[1]
@@ -50,4 +51,38 @@ def touches(tap):
     lab.sh("rmmod memlease_pool")
 
 
-main(rules, touches)
+def storm(tap):
+    lab = loaded(tap)
+    run(tap, lab, "pool-storm", SECONDS, limit_s=SECONDS + 60)
+    lab.sh("rmmod memlease_pool")
+
+
+def fuzz(tap):
+    lab = loaded(tap)
+    run(tap, lab, "pool-fuzz", SECONDS, limit_s=SECONDS + 60)
+    lab.sh("rmmod memlease_pool")
+
+
+def kvm(tap):
+    lab = loaded(tap)
+    run(tap, lab, "pool-kvm")
+    tap.check(lab.sh_status("rmmod memlease_pool")[0] != 0, "a module that has a window cannot be unloaded")
+
+
+def machine_checks(tap):
+    lab = loaded(tap)
+    lab.insmod("mce-inject")
+    run(tap, lab, "pool-poison", "mce")
+    lab.sh("rmmod memlease_pool")
+
+
+def broken_pages(tap):
+    if SERIES.startswith("6."):
+        tap.skip("the kernel tells of broken pages", "kernels before 7.2 do not")
+        return
+    lab = loaded(tap)
+    run(tap, lab, "pool-poison", "page")
+    lab.sh("rmmod memlease_pool")
+
+
+main(rules, touches, kvm, machine_checks, broken_pages, storm, fuzz)

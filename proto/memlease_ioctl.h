@@ -57,6 +57,7 @@
  * reads the head with acquire, and moves the tail. The module trusts neither an
  * index nor an entry that the daemon wrote: a block of the supply that does not
  * exist, or stands behind a slot already, is skipped and counted in bad_supply.
+ * A VIOLATION or CLOSED of a window is left only when the one before was read.
  * If touches are full, records are dropped and overflow goes up: the daemon then
  * reads the slots instead (MEMLEASE_POOL_SLOTS).
  * poll() of the control device: POLLIN while touches hold a record; as each taking

@@ -10,6 +10,10 @@
 #error "memlease_pool needs Linux 6.12 or later: older kernels have no huge PFN maps"
 #endif
 
+#if !defined(CONFIG_64BIT) || !defined(CONFIG_TRANSPARENT_HUGEPAGE)
+#error "memlease_pool needs a 64-bit kernel with CONFIG_TRANSPARENT_HUGEPAGE"
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>
 static inline vm_fault_t mlp_insert_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)

@@ -14,10 +14,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include "pool_module.h"
 
@@ -47,7 +49,7 @@ static vm_fault_t mlp_violation(struct mlp_window *w, u32 slot)
 	pr_warn_ratelimited("%s[%d] wrote to slot %u of window %s, which is not committed\n",
 			    current->comm, task_tgid_nr(current), slot, w->name);
 	spin_lock(&mlp_rings_lock);
-	mlp_touch(MEMLEASE_TOUCH_VIOLATION, w->id, slot, MLP_NO_BLOCK);
+	mlp_touch_once(MEMLEASE_TOUCH_VIOLATION, w->id, slot, &w->violation_mark);
 	spin_unlock(&mlp_rings_lock);
 	return VM_FAULT_SIGBUS;
 }
@@ -92,10 +94,39 @@ static struct mlp_view mlp_look(struct mlp_window *w, struct vm_fault *vmf, u32 
 	return v;
 }
 
+static void mlp_got_lock(struct mlp_window *w)
+{
+	if (READ_ONCE(w->gave_way))
+		WRITE_ONCE(w->gave_way, false);
+}
+
+/*
+ * Someone changes slots: wait for the lock, without a lock of ours, which they may
+ * be waiting for. To be returned by the handler.
+ */
+static vm_fault_t mlp_wait_for_lock(struct mlp_window *w, struct vm_fault *vmf)
+{
+	struct file *file;
+
+	WRITE_ONCE(w->gave_way, true);
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		usleep_range(20, 50);
+		return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+	}
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	/* Keeps window and module until the task leaves the kernel. */
+	file = get_file(vmf->vma->vm_file);
+	release_fault_lock(vmf);
+	down_read(&w->lock);
+	up_read(&w->lock);
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
 /* No block is to be had: wait, without any lock where that is possible. */
 static vm_fault_t mlp_wait(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
 {
-	bool interruptible = (vmf->flags & FAULT_FLAG_INTERRUPTIBLE) && (vmf->flags & FAULT_FLAG_USER);
 	struct file *file;
 
 	if (READ_ONCE(w->starved))
@@ -104,10 +135,9 @@ static vm_fault_t mlp_wait(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
 		return mlp_supply_pause() ? VM_FAULT_NOPAGE : VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
-	/* Keeps window and module until the task leaves the kernel. */
 	file = get_file(vmf->vma->vm_file);
 	release_fault_lock(vmf);
-	if (!mlp_supply_wait(w, slot, interruptible)) {
+	if (!mlp_supply_wait(w, slot)) {
 		WRITE_ONCE(w->starved, true);
 		pr_warn_ratelimited("%s[%d] waited too long for a block of window %s\n",
 				    current->comm, task_tgid_nr(current), w->name);
@@ -124,7 +154,9 @@ static vm_fault_t mlp_window_huge_fault(struct vm_fault *vmf, unsigned int order
 
 	if (order != PMD_ORDER)
 		return VM_FAULT_FALLBACK;
-	down_read(&w->lock);
+	if (!down_read_trylock(&w->lock))
+		return mlp_wait_for_lock(w, vmf);
+	mlp_got_lock(w);
 	if (!mlp_fault_fits_huge(vmf)) {
 		up_read(&w->lock);
 		return VM_FAULT_FALLBACK;
@@ -145,7 +177,9 @@ static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
 	pgprot_t prot;
 
 	/* For writing: a page table may come to be, see pool_module.h. */
-	down_write(&w->lock);
+	if (!down_write_trylock(&w->lock))
+		return mlp_wait_for_lock(w, vmf);
+	mlp_got_lock(w);
 	v = mlp_look(w, vmf, slot);
 	if (v.block != MLP_NO_BLOCK) {
 		prot = vm_get_page_prot(v.write ? vma->vm_flags : vma->vm_flags & ~VM_WRITE);
@@ -167,7 +201,11 @@ static vm_fault_t mlp_window_pfn_mkwrite(struct vm_fault *vmf)
 	u32 slot = mlp_fault_slot(vmf);
 	vm_fault_t fault = VM_FAULT_NOPAGE;
 
-	down_write(&w->lock);
+	/* To try again the kernel would have to know of it, which it does not here. */
+	if (!down_write_trylock(&w->lock)) {
+		usleep_range(20, 50);
+		return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+	}
 	if (MEMLEASE_SLOT_STATE(w->slot[slot]) == MEMLEASE_SLOT_VACANT)
 		fault = mlp_violation(w, slot);
 	else
@@ -182,7 +220,19 @@ static int mlp_window_may_split(struct vm_area_struct *vma, unsigned long addr)
 	return (((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff) % MLP_BLOCK_PAGES ? -EINVAL : 0;
 }
 
+static void mlp_window_vma_open(struct vm_area_struct *vma)
+{
+	mlp_mapper_more(vma->vm_private_data, vma->vm_mm);
+}
+
+static void mlp_window_vma_close(struct vm_area_struct *vma)
+{
+	mlp_mapper_less(vma->vm_private_data, vma->vm_mm);
+}
+
 const struct vm_operations_struct mlp_window_vm_ops = {
+	.open = mlp_window_vma_open,
+	.close = mlp_window_vma_close,
 	.huge_fault = mlp_window_huge_fault,
 	.fault = mlp_window_fault,
 	.pfn_mkwrite = mlp_window_pfn_mkwrite,

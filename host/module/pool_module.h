@@ -9,14 +9,17 @@
  *   mlp_lock		mutex: ranges, the list of windows, who has them open. Taken by
  *			ioctls, open and release; never with an mmap lock held, so not
  *			in mmap or in a fault.
- *   mmap lock or VMA lock of a task; faults come with one of the two
- *     window.lock	rwsem: a huge fault reads; a fault of a single page, and whoever
+ *   window.lock	rwsem: a huge fault reads; a fault of a single page, and whoever
  *			else changes slots, writes. Its holder may sleep, but touches no
- *			user memory: a fault on that could need this lock, or an mmap
- *			lock, which comes before.
- *       i_mmap_rwsem of mlp_mapping, page-table locks	(the kernel's, while unmapping)
- *       mlp_rings_lock	spinlock: both rings and the owners of blocks. Nobody sleeps
+ *			user memory: a fault on that could need this lock.
+ *     mmap lock of a task: tried, and had for an instant only, by mlp_lock_slots().
+ *			Faults come with it, or with a VMA lock, and so only try
+ *			window.lock; if someone has it, they give theirs up before they
+ *			wait, and have the fault done again.
+ *     i_mmap_rwsem of mlp_mapping, page-table locks	(the kernel's, while unmapping)
+ *     mlp_rings_lock	spinlock: both rings and the owners of blocks. Nobody sleeps
  *			under it. Process context only.
+ *     window.mappers_lock	spinlock, innermost.
  *
  * The races
  * ---------
@@ -27,6 +30,13 @@
  * one address space of the kernel (mlp_mapping), each window at an offset of its
  * own, so none is missed. fork() would copy entries without looking at the slot:
  * mappings are VM_DONTCOPY, and VM_IO so that nobody may undo that.
+ *
+ * KVM's fault and unmap. KVM looks for an entry, has the fault done if there is
+ * none, and looks again; if the entry was removed in between it takes that for an
+ * error, and the VM stops (hva_to_pfn_remapped() up to 7.2 at least). It does the
+ * three under one holding of its mmap lock. So who removes entries has had that lock
+ * once, for writing, with window.lock held (mlp_lock_slots()): whoever had a fault
+ * done has looked again by then, and nobody can have another done.
  *
  * Fault and fault. Two huge faults of one slot hold the lock for reading: the slot
  * gets its block under mlp_rings_lock, once, and both insert the same entry. A
@@ -48,7 +58,7 @@
  * COMMITTED, and has the fault done again.
  *
  * Move. Under window.lock for writing: entries removed, contents copied, word
- * changed. Whoever touches the slot meanwhile waits for the lock, in the fault.
+ * changed. Whoever touches the slot meanwhile waits for the lock.
  *
  * Close and destroy. Files count as open until the last mapping is gone. open,
  * release and destroy hold mlp_lock. Destroy removes the device first, so that no
@@ -143,8 +153,13 @@ u64 mlp_rings_bytes(void);
 
 /* The next good block of the supply, `owner`'s from now on; or MLP_NO_BLOCK. Under the lock. */
 u32 mlp_supply_take(u64 owner);
-/* Leave a record of the current task. Under the lock. */
-void mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block);
+/* Leave a record of the current task. Under the lock. False: there is no room, which is counted. */
+bool mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block);
+/*
+ * The same, but not while the daemon has yet to read the one before, which *mark
+ * stands for: of what a VM can do as often as it likes, one is enough.
+ */
+void mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark);
 /* Waits for whoever is taking a block, then wakes all who wait. */
 void mlp_supplied(void);
 /* Wakes those who wait: a slot is no longer COMMITTED. */
@@ -154,10 +169,10 @@ struct mlp_window;
 /*
  * Wait for a block for a COMMITTED slot, without any lock but a reference to the
  * window. True: the fault is worth another try (a block is there, the slot is
- * another, or a signal came: any one if `interruptible`, else a deadly one). False:
- * the time limit is over (MEMLEASE_POOL_WAIT_MS, or the module's parameter wait_ms).
+ * another, or a deadly signal came; for others a VM could wait, and leave a record,
+ * without end). False: the time limit is over (MEMLEASE_POOL_WAIT_MS, or the module's parameter wait_ms).
  */
-bool mlp_supply_wait(struct mlp_window *w, u32 slot, bool interruptible);
+bool mlp_supply_wait(struct mlp_window *w, u32 slot);
 /* For who cannot give up its mmap lock: sleep a moment. False: a deadly signal came. */
 bool mlp_supply_pause(void);
 
@@ -177,6 +192,7 @@ struct mlp_window {
 	struct device dev;
 	pgoff_t pgoff;		/* of slot 0 in mlp_mapping */
 	bool mapped;		/* somebody has mapped it at some time */
+	bool gave_way;		/* a fault found the lock taken, and none was served since */
 	bool starved;		/* a wait ran into its limit, and no block came since */
 	struct rw_semaphore lock;
 	bool dead;		/* under lock: about to be freed */
@@ -185,6 +201,10 @@ struct mlp_window {
 				 * lock for reading; read without either */
 	u32 committed;		/* slots not VACANT; under lock for writing */
 	atomic_t resident;
+	u32 violation_mark;	/* for mlp_touch_once(), under mlp_rings_lock */
+	u32 closed_mark;
+	spinlock_t mappers_lock;
+	struct list_head mappers;	/* of mappers.c, under its lock */
 };
 
 /* Where each mapping of windows and pool is found. */
@@ -204,6 +224,19 @@ struct mlp_window *mlp_window_get(u32 id);
 void mlp_window_put(struct mlp_window *w);
 /* Takes mlp_lock. Remove what shows the block of zeros, from all windows. */
 void mlp_windows_unshow_zeros(void);
+
+/* --- mappers.c: the processes that map a window --------------------------------- */
+
+/* A process maps the window; one of its mappings becomes two, or goes. */
+int mlp_mapper_add(struct mlp_window *w, struct mm_struct *mm);
+void mlp_mapper_more(struct mlp_window *w, struct mm_struct *mm);
+void mlp_mapper_less(struct mlp_window *w, struct mm_struct *mm);
+/*
+ * window.lock for writing, for who will remove entries. Lets those go first who gave
+ * way to the last one, and KVM's faults come to their end. Sleeps, not for long.
+ */
+void mlp_lock_slots(struct mlp_window *w);
+void mlp_unlock_slots(struct mlp_window *w);
 
 /* --- slots.c: what changes slots, but for touches ------------------------------ */
 

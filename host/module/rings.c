@@ -79,7 +79,7 @@ u32 mlp_supply_take(u64 owner)
 	return MLP_NO_BLOCK;
 }
 
-void mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
+bool mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
 {
 	u32 head = mlp_touches_head;
 
@@ -88,7 +88,7 @@ void mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
 	if (head - READ_ONCE(mlp_rings->touches_tail) >= MEMLEASE_POOL_TOUCHES) {
 		WRITE_ONCE(mlp_rings->overflow, mlp_rings->overflow + 1);
 		wake_up_interruptible(&mlp_daemon_wait);
-		return;
+		return false;
 	}
 	mlp_rings->touches[head % MEMLEASE_POOL_TOUCHES] = (struct memlease_touch){
 		.type = type, .window = window, .slot = slot, .block = block,
@@ -104,6 +104,16 @@ void mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
 	smp_mb();
 	if (READ_ONCE(mlp_rings->touches_tail) == head)
 		wake_up_interruptible(&mlp_daemon_wait);
+	return true;
+}
+
+void mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark)
+{
+	u32 tail = READ_ONCE(mlp_rings->touches_tail), unread = mlp_touches_head - tail;
+
+	if (*mark && unread <= MEMLEASE_POOL_TOUCHES && *mark - 1 - tail < unread)
+		return;
+	*mark = mlp_touch(type, window, slot, MLP_NO_BLOCK) ? mlp_touches_head : 0;
 }
 
 void mlp_supplied(void)
@@ -159,7 +169,7 @@ static void mlp_wait_end(struct mlp_window *w, u32 slot, u64 began, bool timeout
 	spin_unlock(&mlp_rings_lock);
 }
 
-bool mlp_supply_wait(struct mlp_window *w, u32 slot, bool interruptible)
+bool mlp_supply_wait(struct mlp_window *w, u32 slot)
 {
 	u64 began = ktime_get_ns();
 	u64 limit = (u64)READ_ONCE(mlp_wait_ms) * NSEC_PER_MSEC;
@@ -169,14 +179,9 @@ bool mlp_supply_wait(struct mlp_window *w, u32 slot, bool interruptible)
 	mlp_wait_begin(w, slot);
 	/* The task is counted before it looks at the supply: pairs with the daemon's fence. */
 	smp_mb();
-	while (!(over = mlp_wait_is_over(w, slot)) && left >= 0 && ktime_get_ns() - began < limit) {
-		if (interruptible)
-			left = wait_event_interruptible_timeout(mlp_supply_come, mlp_look_again(w, slot),
-								msecs_to_jiffies(MLP_LOOK_MS));
-		else
-			left = wait_event_killable_timeout(mlp_supply_come, mlp_look_again(w, slot),
-							   msecs_to_jiffies(MLP_LOOK_MS));
-	}
+	while (!(over = mlp_wait_is_over(w, slot)) && left >= 0 && ktime_get_ns() - began < limit)
+		left = wait_event_killable_timeout(mlp_supply_come, mlp_look_again(w, slot),
+						   msecs_to_jiffies(MLP_LOOK_MS));
 	over |= left < 0;
 	mlp_wait_end(w, slot, began, !over);
 	return over;

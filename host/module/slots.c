@@ -103,9 +103,9 @@ static int mlp_change_batch(struct mlp_window *w, struct mlp_change c, struct ml
 	u32 room = MLP_BATCH, count;
 
 	p->taken = 0;
-	down_write(&w->lock);
+	mlp_lock_slots(w);
 	if (w->dead) {
-		up_write(&w->lock);
+		mlp_unlock_slots(w);
 		return -ENOENT;
 	}
 	while (room && p->extent < p->number) {
@@ -121,7 +121,7 @@ static int mlp_change_batch(struct mlp_window *w, struct mlp_change c, struct ml
 		}
 	}
 	mlp_disown(p->blocks, p->taken);
-	up_write(&w->lock);
+	mlp_unlock_slots(w);
 	mlp_slots_changed();
 	return 0;
 }
@@ -266,7 +266,7 @@ int mlp_slots_move(struct mlp_window *w, u32 slot, u32 *block)
 
 	if (slot >= w->slots)
 		return -EINVAL;
-	down_write(&w->lock);
+	mlp_lock_slots(w);
 	word = w->slot[slot];
 	if (MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_RESIDENT)
 		goto out;
@@ -285,7 +285,7 @@ int mlp_slots_move(struct mlp_window *w, u32 slot, u32 *block)
 	mlp_disown(&old, 1);
 	*block = old;
 out:
-	up_write(&w->lock);
+	mlp_unlock_slots(w);
 	return rc;
 }
 
@@ -296,14 +296,14 @@ static bool mlp_lose(struct mlp_window *w, u32 slot, u32 block)
 {
 	bool lost;
 
-	down_write(&w->lock);
+	mlp_lock_slots(w);
 	lost = w->slot[slot] == (MEMLEASE_SLOT_RESIDENT | block << 2);
 	if (lost) {
 		WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_LOST);
 		atomic_dec(&w->resident);
-		mlp_slots_unshow(w, slot, 1);
+			mlp_slots_unshow(w, slot, 1);
 	}
-	up_write(&w->lock);
+	mlp_unlock_slots(w);
 	return lost;
 }
 

@@ -87,7 +87,7 @@ static int mlp_window_close(struct inode *inode, struct file *file)
 	if (!--w->opened) {
 		WRITE_ONCE(w->starved, false);
 		spin_lock(&mlp_rings_lock);
-		mlp_touch(MEMLEASE_TOUCH_CLOSED, w->id, 0, MLP_NO_BLOCK);
+		mlp_touch_once(MEMLEASE_TOUCH_CLOSED, w->id, 0, &w->closed_mark);
 		spin_unlock(&mlp_rings_lock);
 	}
 	mutex_unlock(&mlp_lock);
@@ -106,12 +106,16 @@ static int mlp_window_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct mlp_window *w = file->private_data;
 	pgoff_t pages = (pgoff_t)w->slots * MLP_BLOCK_PAGES;
+	int rc;
 
 	/* A private mapping would keep copies of its own; one only for reading, too, later. */
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	if (vma->vm_pgoff >= pages || vma_pages(vma) > pages - vma->vm_pgoff)
 		return -EINVAL;
+	rc = mlp_mapper_add(w, vma->vm_mm);
+	if (rc)
+		return rc;
 	WRITE_ONCE(w->mapped, true);
 	vma->vm_pgoff += w->pgoff;
 	vma->vm_private_data = w;
@@ -176,6 +180,8 @@ static struct mlp_window *mlp_window_alloc(const struct memlease_pool_window *ar
 	w->gid = make_kgid(current_user_ns(), arg->gid);
 	w->mode = arg->mode;
 	init_rwsem(&w->lock);
+	spin_lock_init(&w->mappers_lock);
+	INIT_LIST_HEAD(&w->mappers);
 	device_initialize(&w->dev);
 	w->dev.class = mlp_class;
 	w->dev.type = &mlp_window_type;
@@ -308,9 +314,9 @@ void mlp_windows_unshow_zeros(void)
 
 	mutex_lock(&mlp_lock);
 	list_for_each_entry(w, &mlp_window_list, list) {
-		down_write(&w->lock);
+		mlp_lock_slots(w);
 		mlp_slots_unshow(w, 0, w->slots);
-		up_write(&w->lock);
+		mlp_unlock_slots(w);
 	}
 	mutex_unlock(&mlp_lock);
 }
@@ -325,6 +331,7 @@ int mlp_windows_init(void)
 {
 	int rc;
 
+	BUILD_BUG_ON(PMD_SHIFT != MEMLEASE_POOL_BLOCK_SHIFT);
 	mlp_mapping_file = anon_inode_create_getfile("[memlease]", &mlp_mapping_fops, NULL, O_RDWR, NULL);
 	if (IS_ERR(mlp_mapping_file))
 		return PTR_ERR(mlp_mapping_file);

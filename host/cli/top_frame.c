@@ -191,6 +191,31 @@ static void put_line(FILE *out, size_t width, const char *fmt, ...)
 	fputc('\n', out);
 }
 
+static const char *size_of(const json_t *json, const char *key, uint64_t unit, char text[SIZE_TEXT_MAX])
+{
+	json_int_t value = json_integer_value(json_object_get(json, key));
+
+	return size_format(value > 0 ? (uint64_t)value * unit : 0, text);
+}
+
+/* Where the daemon zeroes, as query-pool tells it: a line, and how many these are. */
+static size_t put_zeroing(FILE *out, const json_t *pool, const struct top_look *look)
+{
+	const json_t *zeroing = json_object_get(pool, "zeroing");
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX], d[SIZE_TEXT_MAX], e[SIZE_TEXT_MAX];
+
+	if (!json_is_string(json_object_get(zeroing, "engine")))
+		return 0;
+	/* Due: dirty ones that are to be clean soon. */
+	put_line(out, look->width, "Zeroing %s/s, clean %s, supply %s, dirty %s, due %s",
+		 size_of(zeroing, "bytes-per-second", 1, a),
+		 size_of(pool, "clean-blocks", SIZE_BLOCK_BYTES, b),
+		 size_of(pool, "supply-blocks", SIZE_BLOCK_BYTES, c),
+		 size_of(pool, "dirty-blocks", SIZE_BLOCK_BYTES, d),
+		 size_of(zeroing, "backlog-blocks", SIZE_BLOCK_BYTES, e));
+	return 1;
+}
+
 /* The pool's lines; returns how many. */
 static size_t put_pool(FILE *out, const struct pool_view *p, const struct top_look *look)
 {
@@ -228,6 +253,7 @@ static size_t put_head(FILE *out, const struct top_snapshot *now, size_t vms, co
 		 vms == 1 ? "" : "s", top_sort_names[look->sort],
 		 look->keys ? "   q quit, sort: r c l t w n, j k scroll" : "");
 	lines += put_pool(out, &pool, look);
+	lines += put_zeroing(out, now->pool, look);
 	fputc('\n', out);
 	return lines;
 }

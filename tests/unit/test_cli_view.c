@@ -138,6 +138,25 @@ static void top_frames(void **state)
 	drop(&now);
 }
 
+static void top_shows_zeroing_where_there_is_some(void **state)
+{
+	struct top_snapshot now = snapshot(1, json_array());
+	struct top_look look = { .sort = TOP_BY_NAME, .width = 80, .height = 12 };
+	char text[8192];
+
+	(void)state;
+	frame_of(text, sizeof(text), &now, NULL, &look, 0);
+	assert_null(strstr(text, "Zeroing"));
+	json_object_update_new(now.pool, json_pack("{s:i, s:i, s:i, s:{s:s, s:i, s:I}}", "clean-blocks", 64,
+						   "supply-blocks", 512, "dirty-blocks", 1024, "zeroing",
+						   "engine", "CPU: clzero", "backlog-blocks", 100,
+						   "bytes-per-second", (json_int_t)(3ULL << 29)));
+	frame_of(text, sizeof(text), &now, NULL, &look, 0);
+	assert_non_null(strstr(text, "\nZeroing 1.50 GiB/s, clean 128 MiB, supply 1.00 GiB, dirty 2.00 GiB, "
+				     "due 200 MiB\n"));
+	drop(&now);
+}
+
 static void top_fits_and_scrolls(void **state)
 {
 	struct top_snapshot now = snapshot(1, json_array());
@@ -301,7 +320,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tables), cmocka_unit_test(tables_narrow),
-		cmocka_unit_test(top_frames), cmocka_unit_test(top_fits_and_scrolls),
+		cmocka_unit_test(top_frames),
+		cmocka_unit_test(top_shows_zeroing_where_there_is_some), cmocka_unit_test(top_fits_and_scrolls),
 		cmocka_unit_test(remarks), cmocka_unit_test(qemu_with_kernel),
 		cmocka_unit_test(qemu_leaves_alone_what_was_set), cmocka_unit_test(qemu_with_disk),
 		cmocka_unit_test(disk_formats),

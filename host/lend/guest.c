@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../base/log.h"
+#include "../base/step.h"
 #include "lender.h"
 #include "process.h"
 
@@ -28,10 +30,34 @@ static void assert_range(const struct slots *s, uint64_t first, uint64_t count)
 	(void)count;
 }
 
+/*
+ * The source must know, too, which slots may be touched; after the record does, so that
+ * what it has is in the record whenever a crash comes. If it will not, nothing was lent.
+ */
+static int commit(struct lend_vm *vm, uint64_t first, uint64_t count)
+{
+	struct lend_region *r = &vm->region[MEMLEASE_REGION_WINDOW];
+	const struct backend_ops *ops = vm->lender->backend->ops;
+	uint32_t taken;
+	int ret;
+
+	if (!ops->commit)
+		return 0;
+	ml_step("commit");
+	ret = ops->commit(&r->at, first, count, true, NULL, &taken);
+	if (ret == 0)
+		return 0;
+	ml_err("VM %s: %" PRIu64 " slots cannot be committed: %s", vm->rec->spec.name, count,
+	       strerror(-ret));
+	served_resync(vm);
+	return -EUCLEAN;
+}
+
 int lend_borrow(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *done,
 		enum memlease_reason *reason)
 {
 	struct slots *s = slots_of(vm, MEMLEASE_REGION_WINDOW);
+	int ret;
 	uint64_t want = 0, at, now_ns = lend_now(vm->lender);
 	struct policy_pool pool;
 	struct policy_vm snap;
@@ -54,8 +80,13 @@ int lend_borrow(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *do
 	}
 	*done = at - first;
 	*reason = *done < count ? g.reason : MEMLEASE_WHY_OK;
+	ret = *done ? commit(vm, first, *done) : 0;
+	if (ret < 0) {
+		*done = 0;
+		*reason = MEMLEASE_WHY_POOL;
+	}
 	vm_meter(vm, now_ns, NULL);
-	return 0;
+	return ret;
 }
 
 int lend_return(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *done,
@@ -69,7 +100,7 @@ int lend_return(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *do
 	*done = 0;
 	*reason = MEMLEASE_WHY_OK;
 	ret = move_out(vm, MEMLEASE_REGION_WINDOW, first, count, SLOT_VACANT, NULL);
-	if (ret == 0) {
+	if (ret == 0 && !lend_served(vm->lender)) {
 		now_ns = lend_now(vm->lender);
 		meter_advance(&vm->rec->meter, now_ns);
 		for (uint64_t i = first; i < first + count; i++) {
@@ -77,8 +108,9 @@ int lend_return(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *do
 				slots_set(s, i, SLOT_VACANT, 0);
 		}
 		vm_meter(vm, now_ns, NULL);
-		*done = count;
 	}
+	if (ret == 0)
+		*done = count;
 	wait_drop(vm, MEMLEASE_REGION_WINDOW, first, count);
 	wait_serve(vm->lender);
 	return ret;
@@ -147,6 +179,8 @@ static bool emptied(const struct lend_vm *vm, enum memlease_region region, uint6
 	struct backend_region *at = (struct backend_region *)&vm->region[region].at;
 	uint8_t present = 1;
 
+	if (lend_served(vm->lender))
+		return false;
 	if (vm->foreign || vm_fs_blocks(vm) != vm_resident(vm))
 		return true;
 	return b->scan_sees_all && b->ops->scan(at, slot, 1, &present) == 0 && !present;
@@ -158,8 +192,11 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	struct policy_pool pool;
 	struct policy_vm snap;
 	uint64_t now_ns;
+	bool owed;
+	int ret;
 
 	assert_range(s, slot, 1);
+	served_read_all(vm->lender);
 	switch (slots_state(s, slot)) {
 	case SLOT_RESIDENT:
 		/* A second touch on its way when the first was served, or QEMU emptied its file. */
@@ -181,15 +218,18 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	}
 	lender_snapshot(vm->lender, &pool);
 	vm_snapshot(vm, &snap);
-	if (policy_touch(&pool, &snap)) {
+	owed = policy_touch(&pool, &snap);
+	if (owed)
 		wait_kept(vm, &pool);
-		if (move_in(vm, region, slot, now_ns) == 0) {
-			/* It may have been there in part, counted as foreign. */
-			if (vm->foreign)
-				audit_count(vm, now_ns);
-			return 0;
-		}
+	ret = owed || lend_served(vm->lender) ? move_in(vm, region, slot, now_ns, owed) : -EAGAIN;
+	if (ret == 0) {
+		/* It may have been there in part, counted as foreign. */
+		if (vm->foreign)
+			audit_count(vm, now_ns);
+		return 0;
 	}
+	if (ret != -EAGAIN)
+		return ret;
 	wait_add(vm, region, slot, now_ns);
 	wait_ask(vm->lender, now_ns);
 	return -EAGAIN;

@@ -70,6 +70,33 @@ static uint64_t idle_run(const struct slots *s, uint64_t first, uint64_t end, bo
 
 /* --- the end --- */
 
+/*
+ * Where the source serves touches, every slot is made to fail, or a task that outlives
+ * QEMU could go on taking blocks. Empty stretches of the window are vacant already.
+ */
+static bool end_slice_served(struct lend_vm *vm)
+{
+	uint64_t boot = vm->region[MEMLEASE_REGION_BOOT].slots.count;
+	uint64_t all = boot + vm->region[MEMLEASE_REGION_WINDOW].slots.count;
+	uint64_t budget = lend_slice_blocks;
+
+	while (vm->job_at < all && budget) {
+		enum memlease_region r = vm->job_at < boot ? MEMLEASE_REGION_BOOT
+							   : MEMLEASE_REGION_WINDOW;
+		const struct slots *s = &vm->region[r].slots;
+		uint64_t first = vm->job_at - (r == MEMLEASE_REGION_BOOT ? 0 : boot);
+		uint64_t n = slots_run(s, first, s->count, SLOT_VACANT);
+
+		if (!n) {
+			n = s->count - first < budget ? s->count - first : budget;
+			served_end(vm, r, first, n);
+			budget -= n;
+		}
+		vm->job_at += n;
+	}
+	return vm->job_at == all;
+}
+
 /* True: empty. */
 static bool end_slice(struct lend_vm *vm)
 {
@@ -77,6 +104,8 @@ static bool end_slice(struct lend_vm *vm)
 	uint64_t all = boot + vm->region[MEMLEASE_REGION_WINDOW].slots.count;
 	uint64_t budget = lend_slice_blocks;
 
+	if (lend_served(vm->lender))
+		return end_slice_served(vm);
 	audit_count(vm, lend_now(vm->lender));
 	while (vm->job_at < all) {
 		enum memlease_region r = vm->job_at < boot ? MEMLEASE_REGION_BOOT
@@ -111,6 +140,7 @@ static void end_finish(struct lend_vm *vm)
 	meter_change(&rec->meter, now_ns, &none, NULL);
 	ml_step("ended");
 	rec->ended_ms = ml_wall_ms(l->config.clock);
+	served_read_all(l);
 	vm_close_regions(vm);
 	vm_remove_regions(vm);
 	ml_info("VM %s: ended: %s", rec->spec.name, vm->end_why);
@@ -205,9 +235,11 @@ void lend_vm_end(struct lend_vm *vm, const char *why)
 {
 	struct lender *l = vm->lender;
 
+	served_read_all(l);
 	job_end(vm, why);
 	job_slice(vm);
 	wait_serve(l);
+	supply_fill(l);
 }
 
 void lend_reset(struct lend_vm *vm)
@@ -223,7 +255,7 @@ bool lend_resetting(const struct lend_vm *vm)
 
 bool lender_has_work(const struct lender *l)
 {
-	return l->jobs || l->serve_more;
+	return l->jobs || l->serve_more || compact_has_work(l);
 }
 
 void lender_work(struct lender *l)
@@ -236,4 +268,6 @@ void lender_work(struct lender *l)
 		job_slice(vm);
 	}
 	wait_serve(l);
+	supply_fill(l);
+	compact_slice(l);
 }

@@ -32,15 +32,19 @@
 #define LEND_VMS_MAX 4096	/* VMs of one host */
 #define LEND_UUID_LEN 36
 
+struct backend;
 struct lender;
 struct lend_vm;
 
 struct lender_config {
 	const char *state_dir;		/* block table and VM records; survives the daemon, not the host's boot */
 	const char *pool_dir;		/* tmpfs with huge pages, or hugetlbfs; private to the daemon's user */
+	struct backend *backend;	/* in place of pool_dir; owned from then on. NULL: the backend `file` */
 	const char *ledger_path;	/* SQLite file */
 	uint64_t pool_blocks;
 	uint32_t overbook_percent;	/* most sum of commitments, in percent of the pool; 0: no bound */
+	uint32_t zero_threads;		/* where the source does not zero: 0 is one */
+	uint64_t zero_bytes_per_s;	/* bound of all of them together; 0: none */
 	uint32_t period_s;		/* metering period of the ledger's rows, divides 86400 */
 	const struct ml_clock *clock;
 };
@@ -99,6 +103,18 @@ struct vm_status {
 struct pool_status {
 	const char *backend;		/* "file: tmpfs", "file: hugetlbfs" */
 	uint64_t pool_blocks, free_blocks, lent_blocks, retired_blocks;
+	/* Free blocks, by what they need to be lent. In the supply: clean, and with the source. */
+	uint64_t clean_blocks, dirty_blocks, zeroing_blocks, supply_blocks;
+	uint64_t supply_want_blocks;	/* how many the supply shall hold at the present demand */
+	uint64_t supply_waits, supply_wait_ns;	/* touches that found it empty, by the source's count */
+	uint64_t source_metadata_bytes;	/* what the host's kernel keeps for it */
+	const char *zero_engine;	/* who zeroes; NULL: the source does, with each block it lends */
+	uint64_t zeroed_blocks, zero_backlog_blocks;
+	uint64_t zero_bytes_per_s, zero_bound_bytes_per_s;
+	uint64_t whole_gib;		/* GiBs of it that are wholly free */
+	bool compacting;
+	uint64_t compact_moved_blocks, compact_emptied_gib;	/* since the daemon began */
+	unsigned int ranges;		/* see lender_range() */
 	uint64_t fs_resident_blocks;	/* lent blocks by the file system's own count, rounded up */
 	uint64_t committed_blocks, limit_blocks, guarantee_blocks;	/* sums over VMs */
 	uint64_t waiting;		/* touches waiting now, all VMs */
@@ -117,6 +133,7 @@ enum lend_event_type {
 	LEND_EV_POOL_SHORT,	/* first touch waits */
 	LEND_EV_POOL_OK,	/* none waits any more */
 	LEND_EV_LEDGER_BEHIND, LEND_EV_LEDGER_OK,
+	LEND_EV_RETIRED,	/* a block had a memory error; vm: whose it was, or NULL; text says which */
 	LEND_EV_MISMATCH,	/* the file system counts other blocks than the table; adopted, text says how many */
 };
 
@@ -163,6 +180,14 @@ void lender_tick(struct lender *l);
 uint64_t lender_next_tick_boot_ns(const struct lender *l);
 
 /*
+ * Where the source of memory serves touches by itself: what it has to tell, and blocks that
+ * have become clean. Call lender_events() when one of the descriptors is readable. Returns
+ * how many there are, 0 to 2; they stay the lender's.
+ */
+int lender_event_fds(const struct lender *l, int fds[2]);
+void lender_events(struct lender *l);
+
+/*
  * What would take longer than about a millisecond is done in slices: the end and
  * the reset of a large VM, the serving of many touches. While there is such work,
  * lender_work() is to be called, once per turn of the event loop; each call does a
@@ -172,6 +197,15 @@ bool lender_has_work(const struct lender *l);
 void lender_work(struct lender *l);
 
 void lender_status(const struct lender *l, struct pool_status *out);
+
+/* A range of the pool's memory, 0 up to ranges - 1; none where the host's kernel manages it. */
+struct pool_range_status {
+	uint64_t base, bytes;		/* physical */
+	int node;			/* NUMA node, or -1 */
+	uint32_t tier;
+	uint64_t lent_blocks, free_blocks, retired_blocks;
+};
+void lender_range(const struct lender *l, unsigned int i, struct pool_range_status *out);
 
 /*
  * Create a VM: record, two files, guarantee. -EINVAL, -EEXIST (name in use),
@@ -197,8 +231,14 @@ void *lend_vm_user(const struct lend_vm *vm);
 /* Absolute path of a region's file, and its size in blocks. */
 const char *lend_region_path(const struct lend_vm *vm, enum memlease_region region);
 uint64_t lend_region_blocks(const struct lend_vm *vm, enum memlease_region region);
-/* The daemon's own descriptor of a region's file (borrowed, do not close). */
+/*
+ * What QEMU opens: a file, of which the daemon has a descriptor of its own (borrowed, do
+ * not close); or, where that is -1, a character device of this number.
+ */
 int lend_region_fd(const struct lend_vm *vm, enum memlease_region region);
+dev_t lend_region_device(const struct lend_vm *vm, enum memlease_region region);
+/* A descriptor to map a region by, the caller's to close at once; or -errno. */
+int lend_region_open(const struct lend_vm *vm, enum memlease_region region);
 
 /*
  * Where QEMU maps the regions: kept in the VM's record, so that a new daemon that
@@ -250,7 +290,7 @@ bool lend_resident(const struct lend_vm *vm, enum memlease_region region, uint64
 /*
  * A slot was touched. 0: it is resident now (or was), wake the toucher. -EAGAIN:
  * the pool is short, hooks.served() comes later. -EACCES: the slot is vacant; the
- * lender breaks the device and kills QEMU.
+ * lender breaks the device and kills QEMU. -EIO: its memory was lost to an error.
  */
 int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 
@@ -283,6 +323,13 @@ int lend_set_target(struct lend_vm *vm, uint64_t target_blocks, uint32_t deadlin
 		    size_t why_size);
 /* Ask the guest to report its free blocks at once. */
 void lend_report_now(struct lend_vm *vm);
+
+/*
+ * Move blocks of VMs together, so that so many more whole GiBs of the pool are free, as
+ * far as that can be: lender_work() does it, in the background. -EOPNOTSUPP: this pool
+ * cannot move blocks; *why says so.
+ */
+int lender_compact(struct lender *l, uint32_t gib, char *why, size_t why_size);
 
 /* Checks every invariant of lender, pool and VMs; aborts with a message if one is broken. For tests. */
 void lender_validate(const struct lender *l);

@@ -20,6 +20,7 @@
 #define DAY_S 86400
 #define NS_PER_MS 1000000
 #define OVERBOOK_PERCENT_MAX 100000
+#define EVENTS_PER_TURN 2048	/* a few milliseconds */
 
 static int check_config(const struct lender_config *c)
 {
@@ -65,16 +66,30 @@ static int open_state_dir(struct lender *l)
 
 static int open_pool(struct lender *l)
 {
+	struct pool_range ranges[BACKEND_RANGES_MAX];
 	const struct pool_setup setup = {
 		.dirfd = l->state_fd,
 		.blocks = (uint32_t)l->config.pool_blocks,
 		.zeroed_on_map = l->backend->zeroes_itself,
 		.boot_id = l->boot_id,
+		.ranges = l->backend->range_count ? ranges : NULL,
+		.range_count = l->backend->range_count,
 	};
 	bool old_boot = false;
 	uint32_t need = 0;
 	int ret;
 
+	for (unsigned int i = 0; i < l->backend->range_count; i++) {
+		const struct backend_range *r = &l->backend->ranges[i];
+
+		ranges[i] = (struct pool_range){
+			.first = r->first_block, .blocks = r->blocks, .base = r->base,
+			.node = (int16_t)r->node, .tier = (uint8_t)r->tier,
+		};
+	}
+	ret = ranges_check(l->state_fd, l->backend);
+	if (ret < 0)
+		return ret;
 	ret = pool_open(&l->pool, &setup, &old_boot, &need);
 	if (ret == -EBUSY)
 		ml_err("a pool of %u blocks is too small for what is lent: start with at least %u, or end VMs first",
@@ -107,6 +122,7 @@ static struct lender *lender_new(const struct lender_config *config,
 	l->hooks = *hooks;
 	l->state_fd = -1;
 	l->lock_fd = -1;
+	l->clean.fd = -1;
 	l->state_dir = strdup(config->state_dir);
 	l->ledger_path = strdup(config->ledger_path);
 	l->snapshot = calloc(LEND_VMS_MAX, sizeof(*l->snapshot));
@@ -139,6 +155,8 @@ static void lender_free(struct lender *l)
 		vm_free(vm);
 	}
 	ledger_close(l->ledger);
+	compact_end(l);
+	clean_stop(l);
 	pool_close(&l->pool);
 	if (l->backend)
 		l->backend->ops->free(l->backend);
@@ -164,8 +182,12 @@ int lender_open_on(struct lender **out, const struct lender_config *config,
 		return ret;
 	}
 	l->backend = backend;
+	if (backend->blocks)
+		l->config.pool_blocks = backend->blocks;
+	supply_init(l);
+	l->compact.area = POOL_NO_AREA;
 	if (l->state_dir && l->ledger_path && l->snapshot)
-		ret = check_config(config);
+		ret = check_config(&l->config);
 	if (ret == 0)
 		ret = open_state_dir(l);
 	if (ret == 0)
@@ -174,6 +196,8 @@ int lender_open_on(struct lender **out, const struct lender_config *config,
 		ret = open_ledger(l, flags);
 	if (ret == 0)
 		ret = recover(l);
+	if (ret == 0 && !backend->zeroes_itself && !(flags & LENDER_NO_ZEROING))
+		ret = clean_start(l);
 	if (ret < 0) {
 		lender_free(l);
 		return ret;
@@ -190,6 +214,8 @@ int lender_open(struct lender **out, const struct lender_config *config,
 	int ret;
 
 	*out = NULL;
+	if (config->backend)
+		return lender_open_on(out, config, hooks, config->backend, 0);
 	ret = check_config(config);
 	if (ret == 0)
 		ret = backend_file_open(&backend, config->pool_dir, config->pool_blocks);
@@ -225,16 +251,48 @@ void lender_tick(struct lender *l)
 	l->boundary_ns = now_ns + (uint64_t)(meter_period_end(wall_ms, l->config.period_s) -
 					     wall_ms) * NS_PER_MS;
 	usage_collect(l);
+	clean_look(l);
+	served_read_all(l);
 	for (struct lend_vm *vm = l->first; vm; vm = vm->next)
 		audit_vm(vm, now_ns);
 	for (struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
 		if (vm->state == VM_ENDING)
 			audit_count(vm, now_ns);
 	}
+	served_act(l);
+	if (l->backend->ops->tick)
+		l->backend->ops->tick(l->backend);
+	supply_tick(l);
+	compact_tick(l);
 	lender_work(l);
+	wait_tell(l);
 	wait_ask(l, now_ns);
 	post_all(l, now_ns, wall_ms);
 	usage_tell(l);
+}
+
+int lender_event_fds(const struct lender *l, int fds[2])
+{
+	int n = 0;
+
+	if (l->backend->event_fd >= 0)
+		fds[n++] = l->backend->event_fd;
+	if (l->clean.fd >= 0)
+		fds[n++] = l->clean.fd;
+	return n;
+}
+
+void lender_events(struct lender *l)
+{
+	clean_look(l);
+	/* What one turn leaves comes up in the next one: the descriptor stays readable. */
+	if (!served_read(l, EVENTS_PER_TURN))
+		return;
+	served_act(l);
+	wait_serve(l);
+	wait_tell(l);
+	wait_ask(l, lend_now(l));
+	supply_fill(l);
 }
 
 uint64_t lender_next_tick_boot_ns(const struct lender *l)
@@ -350,7 +408,9 @@ void lender_validate(const struct lender *l)
 	     sum.guarantee == l->guarantee && sum.unfilled == l->unfilled &&
 	     sum.waiting == l->waiting, "sums over VMs do not add up");
 	/* What QEMU takes past its leases is bounded by the file system only. */
-	MUST(sum.foreign || pool_free_blocks(&l->pool) >= sum.unfilled,
-	     "%u blocks are free, %" PRIu64 " are owed by guarantee",
-	     pool_free_blocks(&l->pool), sum.unfilled);
+	MUST(sum.foreign || table_count(&l->pool.table, BLOCK_RETIRED) > l->source_blocks ||
+	     lend_free(l) >= sum.unfilled + table_count(&l->pool.table, BLOCK_OFFERED),
+	     "%" PRIu64 " blocks are free, %u of them offered to all, %" PRIu64
+	     " are owed by guarantee",
+	     lend_free(l), table_count(&l->pool.table, BLOCK_OFFERED), sum.unfilled);
 }

@@ -10,7 +10,9 @@
 #include "../meter/ledger.h"
 #include "../policy/policy.h"
 #include "../pool/backend.h"
+#include "../pool/choose.h"
 #include "../pool/pool.h"
+#include "../pool/zero.h"
 #include "lend.h"
 #include "record.h"
 #include "slots.h"
@@ -30,8 +32,17 @@ struct lend_wait {
 	uint64_t since_ns;
 };
 
+/* A slot whose block had a memory error. */
+struct lend_lost {
+	struct lend_lost *next;
+	enum memlease_region region;
+	uint64_t slot;
+};
+
 struct lend_region {
-	struct backend_region at;
+	struct backend_region at;	/* its owner is this */
+	struct lend_vm *vm;
+	enum memlease_region which;
 	struct slots slots;
 	uint8_t *waiting;	/* bit per slot: a touch of it waits */
 };
@@ -54,6 +65,14 @@ struct lend_vm {
 	uint64_t scan_at;		/* where the search for them goes on, over both regions */
 	int64_t mismatch;		/* last one told of */
 
+	/* What the source told of it and nobody has acted on yet: see served.c. */
+	enum backend_event_type fault;	/* VIOLATION or TIMEOUT, or 0 */
+	enum memlease_region fault_region;
+	uint64_t fault_slot;
+	pid_t fault_pid;
+	bool closed[MEMLEASE_REGION_COUNT];	/* nobody has it open any more */
+	struct lend_lost *lost;		/* slots whose loss the guest is to be told of */
+
 	/* A job under way, see job.c. */
 	bool job;
 	struct lend_vm *job_next;
@@ -72,6 +91,36 @@ struct lend_vm {
 	struct {
 		uint64_t committed, limit, guarantee, unfilled;
 	} counted;
+};
+
+/* Keeping the supply of a source that serves touches: supply.c. */
+struct lend_supply {
+	uint32_t want;			/* blocks that it shall hold, if they can be had */
+	uint32_t taken;			/* since the last tick */
+	uint64_t taken_ever;
+};
+
+/* Zeroing, where the source does not: clean.c. */
+struct lend_clean {
+	struct zero *zero;		/* NULL: the source zeroes, or tests do */
+	int fd;				/* readable when somebody waited for a clean block and there is one; or -1 */
+	_Atomic bool wanted;
+	uint32_t told;			/* touches that wait, as the workers know it */
+	struct pool_user *users[ZERO_THREADS_MAX];
+	_Atomic unsigned int user_count;
+	_Atomic uint32_t bad[64];	/* blocks that could not be written, + 1; the source is to know */
+};
+
+/* Compaction of the pool: compact.c. */
+struct lend_compact {
+	uint32_t wanted;		/* GiBs still to be emptied on an operator's word */
+	struct pool_shift *shifts;	/* the plan under way, or NULL */
+	uint32_t shift_count, shift_at;
+	uint32_t area;			/* being emptied, and closed meanwhile; POOL_NO_AREA: none */
+	uint32_t budget;		/* blocks that may be moved still before the next tick */
+	uint32_t shift_done;		/* moves of the shift under way */
+	uint32_t idle_ticks;		/* since the last plan */
+	uint64_t moved, emptied, given_up;
 };
 
 struct lender {
@@ -98,7 +147,16 @@ struct lender {
 	struct policy_vm *snapshot;	/* LEND_VMS_MAX of them, for wait.c */
 	uint64_t asked_ns;
 	uint64_t ticked_ns, boundary_ns;
+	struct lend_supply supply;
+	struct lend_clean clean;	/* its threads use the pool */
+	struct lend_compact compact;
+	uint32_t source_blocks;		/* of the pool, and the source's own: RETIRED in the table */
+	bool recovering;		/* meters are brought through the time without a daemon */
+	bool acts;			/* some VM has a fault, or a closed region */
+	bool resync;			/* the source lost events: read all slots */
+
 	bool behind;
+	bool short_told;		/* POOL_SHORT was the last that was told */
 	bool serve_more;		/* touches wait that could be served */
 	uint64_t kept_turn;		/* goes up when there are more than the last blocks again */
 	bool kept_drawn;		/* the last blocks are drawn upon */
@@ -107,6 +165,7 @@ struct lender {
 
 enum lender_flags {
 	LENDER_LEDGER_INLINE = 1,	/* no writer thread */
+	LENDER_NO_ZEROING = 2,		/* no zeroing threads: the caller zeroes */
 };
 
 /*
@@ -146,8 +205,13 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out);
 uint64_t vm_fs_blocks(const struct lend_vm *vm);	/* by the source's count, rounded up */
 
 /* move.c: the only code that moves a block between the pool and a VM. */
-/* COMMITTED to RESIDENT. -EAGAIN: no block, or the source is short. */
-int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns);
+/*
+ * COMMITTED to RESIDENT. owed: policy says that it may have one of the pool; else only one
+ * of the supply, which is for all. -EAGAIN: no block, or the source is short; -EIO: the
+ * slot was lost to a memory error.
+ */
+int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns,
+	    bool owed);
 /* A RESIDENT slot that was touched: whatever became of its memory, it is there now. */
 void move_again(struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 /* All RESIDENT slots of the range to state `to`; others stay. *moved counts, where not NULL. */
@@ -162,11 +226,91 @@ int move_adopt_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot
 /* A slot found emptied by others. */
 void move_adopt_out(struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 
+/* Whose a block will be. */
+struct block_owner vm_owner(const struct lend_vm *vm, enum memlease_region region, uint64_t slot);
+/* A RESIDENT slot goes to `to`, and its block, which is mapped nowhere any more, to the pool. */
+void move_away(struct lend_vm *vm, enum memlease_region region, uint64_t slot, enum slot_state to);
+
+/* served.c: where the source serves touches. */
+static inline bool lend_served(const struct lender *l)
+{
+	return l->backend->serves_touches;
+}
+
+/* Blocks that are lent to nobody, clean or not. */
+static inline uint64_t lend_free(const struct lender *l)
+{
+	const struct table *t = &l->pool.table;
+
+	return (uint64_t)table_count(t, BLOCK_CLEAN) + table_count(t, BLOCK_DIRTY) +
+	       table_count(t, BLOCK_ZEROING) + table_count(t, BLOCK_OFFERED);
+}
+
+/* Note down all that the source has to tell, at most so many; false: there may be more. Moves no block. */
+bool served_read(struct lender *l, uint32_t most);
+/* All of it: table and slots are then as the source's were a moment ago. */
+static inline void served_read_all(struct lender *l)
+{
+	if (lend_served(l))
+		served_read(l, UINT32_MAX);
+}
+
+/* The block went behind the slot at this time, if it is OFFERED; else this is old. */
+void served_taken(struct lend_region *r, uint64_t slot, uint32_t block, uint64_t at_ns);
+/* As move_out(), but for slots in any state: VACANT also takes what is COMMITTED. */
+int served_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,
+	       enum slot_state to, uint64_t *moved);
+/* All of the VM's slots are to fail from now on; its blocks go to the pool. */
+int served_end(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count);
+/* Slots and table of a VM as the source has them. */
+void served_resync(struct lend_vm *vm);
+/* End VMs that broke the rules, empty what nobody has open, tell guests of memory errors. */
+void served_act(struct lender *l);
+
+/* settle.c: the same for all VMs, at start; the records are read. */
+int settle_served(struct lender *l);
+
+/*
+ * ranges.c: the table is of these ranges of memory, in this order, or of no worth: then it
+ * goes. Remembers them. More may have come at the end.
+ */
+int ranges_check(int state_fd, const struct backend *backend);
+
+/* supply.c */
+void supply_init(struct lender *l);
+/* Bring the supply to what it shall hold, no more than others leave over their guarantees. */
+void supply_fill(struct lender *l);
+/* Take it all back: from here to supply_fill() what is free is known exactly. */
+void supply_hold(struct lender *l);
+/* A block of the supply in place of one from the pool, lent to the owner; or POOL_NO_BLOCK. */
+uint32_t supply_get(struct lender *l, struct block_owner owner);
+void supply_tick(struct lender *l);
+
+/* clean.c */
+int clean_start(struct lender *l);
+void clean_stop(struct lender *l);
+/* Blocks were taken, or became dirty. */
+void clean_kick(struct lender *l);
+/* There is no clean block, and somebody wants one: clean.fd tells. */
+void clean_want(struct lender *l);
+/* In the event loop's thread: clean.fd is readable, or a second has passed. */
+void clean_look(struct lender *l);
+
+/* compact.c */
+void compact_tick(struct lender *l);
+bool compact_has_work(const struct lender *l);
+void compact_slice(struct lender *l);
+void compact_end(struct lender *l);
+/* Put another block in place of a LENT one, if there is one in that area, or any. -EAGAIN, -ENOSPC. */
+int compact_move(struct lender *l, uint32_t from, uint32_t into);
+
 /* wait.c */
 void wait_add(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns);
 bool wait_has(const struct lend_vm *vm, enum memlease_region region, uint64_t slot);
 /* No longer to be served from here: the toucher is woken and looked at anew. */
 void wait_drop(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count);
+/* Say that the pool is short, or that it is not any more, if that is news. */
+void wait_tell(struct lender *l);
 /* As the VM ends: nobody is woken. */
 void wait_forget(struct lend_vm *vm);
 /* Blocks may have become free: serve who may be served, up to LEND_SERVE_MAX; the rest by lender_work(). */

@@ -10,7 +10,8 @@
  * So a block that may be mapped is never free. The meter is brought up to the
  * time of the move before anything changes, and takes the new counts after, as
  * of the same instant; what was resident after a crash in between is asked of
- * the source.
+ * the source. Where the source serves touches itself, served.c has another way
+ * out, and settle.c repairs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,38 +21,69 @@
 #include "../base/step.h"
 #include "lender.h"
 
-/* Boot memory stays where it is: QEMU and the daemon use it too. */
-static struct block_owner vm_owner(const struct lend_vm *vm, enum memlease_region region,
-				   uint64_t slot)
+/* Only a source that serves touches can move a block; it can move any. */
+struct block_owner vm_owner(const struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 {
 	return (struct block_owner){ .vm = (uint16_t)vm->rec->id, .region = (uint8_t)region,
-				     .fixed = region == MEMLEASE_REGION_BOOT,
+				     .fixed = !lend_served(vm->lender) &&
+					      region == MEMLEASE_REGION_BOOT,
 				     .slot = (uint32_t)slot };
 }
 
-int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns)
+/* The block goes, as the source would not have it. */
+static int map_failed(struct lend_vm *vm, struct lend_region *r, uint64_t slot, uint32_t block,
+		      int error)
+{
+	struct lender *l = vm->lender;
+	uint8_t state = BACKEND_UNUSED;
+
+	if (lend_served(l) && error == -EBUSY) {
+		l->backend->ops->blocks(l->backend, block, 1, &state);
+		ml_err("VM %s: block %u was free by the table, and is %s", vm->rec->spec.name,
+		       block, state == BACKEND_BEHIND ? "behind a slot; it is not lent any more"
+						      : "retired");
+		if (state != BACKEND_BEHIND)
+			pool_retire(pool_self(&l->pool), block);
+		return -EAGAIN;
+	}
+	pool_put(pool_self(&l->pool), block);
+	if (lend_served(l) && error == -EEXIST) {
+		/* A touch was faster; the event has it. */
+		served_read_all(l);
+		return slots_state(&r->slots, slot) == SLOT_RESIDENT ? 0 : -EAGAIN;
+	}
+	if (lend_served(l) && error == -EPERM)
+		return -EIO;		/* lost to a memory error */
+	/* What is behind the slot in part is the guest's, and stays. */
+	if (!l->source_short)
+		ml_warn("VM %s: the pool's memory gives no block though %u are free (%s); touches wait",
+			vm->rec->spec.name, pool_free_blocks(&l->pool), strerror(-error));
+	l->source_short = true;
+	return -EAGAIN;
+}
+
+int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns,
+	    bool owed)
 {
 	struct lender *l = vm->lender;
 	struct lend_region *r = &vm->region[region];
 	struct meter_events events = { .touches = 1 };
-	uint32_t block;
+	uint32_t block = POOL_NO_BLOCK;
 	int ret;
 
 	meter_advance(&vm->rec->meter, now_ns);
-	block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
+	if (owed)
+		block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
 	if (block == POOL_NO_BLOCK)
-		return -EAGAIN;
-	ml_step("map");
-	ret = l->backend->ops->map(&r->at, slot, block);
-	if (ret < 0) {
-		/* What is behind the slot in part is the guest's, and stays. */
-		pool_put(pool_self(&l->pool), block);
-		if (!l->source_short)
-			ml_warn("VM %s: the pool's memory gives no block though %u are free (%s); touches wait",
-				vm->rec->spec.name, pool_free_blocks(&l->pool), strerror(-ret));
-		l->source_short = true;
+		block = supply_get(l, vm_owner(vm, region, slot));
+	if (block == POOL_NO_BLOCK) {
+		clean_want(l);
 		return -EAGAIN;
 	}
+	ml_step("map");
+	ret = l->backend->ops->map(&r->at, slot, block);
+	if (ret < 0)
+		return map_failed(vm, r, slot, block, ret);
 	l->source_short = false;
 	slots_set(&r->slots, slot, SLOT_RESIDENT, block);
 	vm_meter(vm, now_ns, &events);
@@ -66,6 +98,15 @@ void move_again(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	if (ret < 0)
 		ml_debug("VM %s: slot emptied by others cannot be filled: %s",
 			 vm->rec->spec.name, strerror(-ret));
+}
+
+void move_away(struct lend_vm *vm, enum memlease_region region, uint64_t slot, enum slot_state to)
+{
+	struct slots *s = &vm->region[region].slots;
+	uint32_t block = slots_block(s, slot);
+
+	slots_set(s, slot, to, 0);
+	pool_put(pool_self(&vm->lender->pool), block);
 }
 
 static void set_intent(struct lend_vm *vm, enum memlease_region region, uint64_t first,
@@ -108,12 +149,8 @@ static int run_out(struct lend_vm *vm, enum memlease_region region, uint64_t fir
 		clear_intent(vm);
 		return -EUCLEAN;
 	}
-	for (uint64_t i = first; i < first + count; i++) {
-		uint32_t block = slots_block(&r->slots, i);
-
-		slots_set(&r->slots, i, to, 0);
-		pool_put(pool_self(&l->pool), block);
-	}
+	for (uint64_t i = first; i < first + count; i++)
+		move_away(vm, region, i, to);
 	vm_meter(vm, now_ns, NULL);
 	clear_intent(vm);
 	return 0;
@@ -147,6 +184,8 @@ int move_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, ui
 	uint64_t at = first, end = first + count;
 	bool foreign = vm->foreign != 0;
 
+	if (lend_served(vm->lender))
+		return served_out(vm, region, first, count, to, moved);
 	while (at < end) {
 		uint64_t stop = end - at > LEND_RUN_MAX ? at + LEND_RUN_MAX : end;
 		uint64_t run = slots_run(s, at, stop, SLOT_RESIDENT);
@@ -196,6 +235,8 @@ void move_foreign(struct lend_vm *vm, uint64_t want)
 
 void move_foreign_out(struct lend_vm *vm)
 {
+	if (lend_served(vm->lender))
+		return;		/* there is nothing that we did not put there */
 	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
 		if (vm->region[r].slots.count)
 			foreign_out(vm, (enum memlease_region)r, 0, vm->region[r].slots.count);
@@ -207,7 +248,7 @@ void move_foreign_out(struct lend_vm *vm)
 int move_adopt_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 {
 	/* It may be there in part only; mapping fills it up and keeps what is there. */
-	int ret = move_in(vm, region, slot, lend_now(vm->lender));
+	int ret = move_in(vm, region, slot, lend_now(vm->lender), true);
 
 	if (ret == 0 && wait_has(vm, region, slot))
 		wait_drop(vm, region, slot, 1);

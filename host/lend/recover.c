@@ -14,6 +14,9 @@
  * is mapped (again, keeping what is there); a run on its way out is unmapped
  * (again). A crash in here finds the meter at now, and starts over from it.
  *
+ * All that is so where nothing becomes resident without the daemon. Where the source
+ * serves touches itself, settle.c does the same in another way.
+ *
  * Called by lender_open() only.
  */
 #include <dirent.h>
@@ -296,6 +299,19 @@ static int settle_process(struct lend_vm *vm)
 	return 0;
 }
 
+/* Where the source serves touches, settle.c sees to blocks, slots and meters. */
+static int repair_served(struct lender *l)
+{
+	struct lend_vm *vm, *next;
+	int ret = settle_served(l);
+
+	for (vm = l->first; !ret && vm; vm = next) {
+		next = vm->next;
+		ret = settle_process(vm);
+	}
+	return ret;
+}
+
 static int repair(struct lender *l)
 {
 	uint64_t now_ns = lend_now(l);
@@ -346,7 +362,7 @@ int recover(struct lender *l)
 	free(f.maps);
 	vms = l->vms;
 	if (ret == 0)
-		ret = repair(l);
+		ret = lend_served(l) ? repair_served(l) : repair(l);
 	if (ret == 0 && vms)
 		ml_info("took over %zu VMs", l->vms);
 	return ret;

@@ -39,6 +39,18 @@ void slots_set(struct slots *s, uint64_t slot, enum slot_state to, uint32_t bloc
 	s->resident -= (from == SLOT_RESIDENT);
 }
 
+void slots_moved(struct slots *s, uint64_t slot, uint32_t block)
+{
+	if (slot >= s->count || slots_state(s, slot) != SLOT_RESIDENT) {
+		ml_err("slot %llu of %llu: moved, and not resident", (unsigned long long)slot,
+		       (unsigned long long)s->count);
+		abort();
+	}
+	ml_step("slot");
+	__atomic_store_n(&s->words[slot], (uint32_t)SLOT_RESIDENT << 30 | (block & 0x3fffffffU),
+			 __ATOMIC_RELEASE);
+}
+
 static int count_words(const struct slots *s, uint64_t *committed, uint64_t *resident)
 {
 	*committed = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The slots of one region, one 32-bit word each, in the VM's record: the state,
- * and for a resident slot its block. slots_set() is the only writer; it allows
- * the moves below and keeps the counts.
+ * and for a resident slot its block. slots_set() and slots_moved() are
+ * the only writers; the former allows the moves below and keeps the counts.
  *
  *   VACANT <--> COMMITTED <--> RESIDENT --> VACANT
  *
@@ -44,6 +44,9 @@ bool slot_move_legal(enum slot_state from, enum slot_state to, bool boot);
 
 /* block: for RESIDENT only. An illegal move is our own mistake and ends the process. */
 void slots_set(struct slots *s, uint64_t slot, enum slot_state to, uint32_t block);
+
+/* The block behind a RESIDENT slot is another now, with the same contents. */
+void slots_moved(struct slots *s, uint64_t slot, uint32_t block);
 
 /* Take over words found in a record and count them. -EUCLEAN: a state unknown or not allowed. */
 int slots_load(struct slots *s, uint32_t *words, uint64_t count, bool boot);

@@ -44,6 +44,18 @@ uint64_t lend_region_blocks(const struct lend_vm *vm, enum memlease_region regio
 	return vm->region[region].slots.count;
 }
 
+dev_t lend_region_device(const struct lend_vm *vm, enum memlease_region region)
+{
+	return vm->region[region].at.device;
+}
+
+int lend_region_open(const struct lend_vm *vm, enum memlease_region region)
+{
+	struct backend_region *at = (struct backend_region *)&vm->region[region].at;
+
+	return at->backend->ops->open_memory(at);
+}
+
 int lend_region_fd(const struct lend_vm *vm, enum memlease_region region)
 {
 	return vm->region[region].at.fd;
@@ -119,7 +131,8 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out)
 {
 	*out = (struct policy_pool){
 		.blocks = l->config.pool_blocks - table_count(&l->pool.table, BLOCK_RETIRED),
-		.free = pool_free_blocks(&l->pool),
+		/* What was offered is as good as given away. */
+		.free = lend_free(l) - table_count(&l->pool.table, BLOCK_OFFERED),
 		.committed = l->committed,
 		.guarantee = l->guarantee,
 		.unfilled = l->unfilled,
@@ -129,20 +142,71 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out)
 	};
 }
 
+static void status_source(const struct lender *l, struct pool_status *out)
+{
+	const struct table *t = &l->pool.table;
+	struct backend_figures f = { 0 };
+	struct zero_stats z = { 0 };
+	uint32_t whole = 0, clean;
+
+	out->clean_blocks = table_count(t, BLOCK_CLEAN);
+	out->dirty_blocks = table_count(t, BLOCK_DIRTY);
+	out->zeroing_blocks = table_count(t, BLOCK_ZEROING);
+	out->supply_blocks = table_count(t, BLOCK_OFFERED);
+	out->ranges = l->backend->range_count;
+	pool_whole_areas(&l->pool, &whole, &clean);
+	out->whole_gib = whole;
+	if (lend_served(l)) {
+		l->backend->ops->figures(l->backend, &f);
+		out->supply_want_blocks = l->supply.want;
+		out->supply_waits = f.waits;
+		out->supply_wait_ns = f.wait_ns;
+		out->source_metadata_bytes = f.metadata_bytes;
+		out->fs_resident_blocks = f.resident;
+	}
+	if (!l->clean.zero)
+		return;
+	zero_stats(l->clean.zero, &z);
+	out->zero_engine = z.engine;
+	out->zeroed_blocks = z.zeroed_blocks;
+	out->zero_backlog_blocks = z.backlog;
+	out->zero_bytes_per_s = z.bytes_per_s;
+	out->zero_bound_bytes_per_s = z.bound_bytes_per_s;
+}
+
+void lender_range(const struct lender *l, unsigned int i, struct pool_range_status *out)
+{
+	const struct backend_range *r = &l->backend->ranges[i];
+
+	*out = (struct pool_range_status){ .base = r->base, .bytes = r->bytes, .node = r->node,
+					   .tier = r->tier };
+	for (uint32_t b = r->first_block; b < r->first_block + r->blocks; b++) {
+		enum block_state s = table_word(&l->pool.table, b).state;
+
+		out->lent_blocks += s == BLOCK_LENT || s == BLOCK_MOVING;
+		out->retired_blocks += s == BLOCK_RETIRED;
+	}
+	out->free_blocks = r->blocks - out->lent_blocks - out->retired_blocks;
+}
+
 void lender_status(const struct lender *l, struct pool_status *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->backend = l->backend->name;
-	out->pool_blocks = l->config.pool_blocks;
-	out->free_blocks = pool_free_blocks(&l->pool);
+	out->pool_blocks = l->config.pool_blocks - l->source_blocks;
+	out->free_blocks = lend_free(l);
 	out->lent_blocks = table_count(&l->pool.table, BLOCK_LENT);
-	out->retired_blocks = table_count(&l->pool.table, BLOCK_RETIRED);
-	for (const struct lend_vm *vm = l->first; vm; vm = vm->next)
+	out->retired_blocks = table_count(&l->pool.table, BLOCK_RETIRED) - l->source_blocks;
+	status_source(l, out);
+	for (const struct lend_vm *vm = l->first; vm && !lend_served(l); vm = vm->next)
 		out->fs_resident_blocks += vm_fs_blocks(vm);
-	for (const struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
+	for (const struct lend_vm *vm = l->jobs; vm && !lend_served(l); vm = vm->job_next) {
 		if (vm->state == VM_ENDING)
 			out->fs_resident_blocks += vm_fs_blocks(vm);
 	}
+	out->compacting = compact_has_work(l);
+	out->compact_moved_blocks = l->compact.moved;
+	out->compact_emptied_gib = l->compact.emptied;
 	out->committed_blocks = l->committed;
 	out->limit_blocks = l->limit;
 	out->guarantee_blocks = l->guarantee;

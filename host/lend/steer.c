@@ -59,17 +59,20 @@ int lend_set_guarantee(struct lend_vm *vm, uint64_t guarantee_blocks, char *why,
 			 size_text(guarantee_blocks, a), size_text(s->limit_blocks, b));
 		return -EINVAL;
 	}
+	/* What may be promised is what is free for certain. */
+	supply_hold(vm->lender);
 	lender_snapshot(vm->lender, &pool);
 	ret = policy_guarantee(&pool, s->guarantee_blocks, guarantee_blocks, vm_resident(vm), why,
 			       why_size);
-	if (ret < 0)
-		return ret;
-	now_ns = lend_now(vm->lender);
-	meter_advance(&vm->rec->meter, now_ns);
-	s->guarantee_blocks = guarantee_blocks;
-	vm_meter(vm, now_ns, NULL);
-	wait_serve(vm->lender);		/* a guarantee lowered frees blocks for others */
-	return 0;
+	if (ret == 0) {
+		now_ns = lend_now(vm->lender);
+		meter_advance(&vm->rec->meter, now_ns);
+		s->guarantee_blocks = guarantee_blocks;
+		vm_meter(vm, now_ns, NULL);
+		wait_serve(vm->lender);		/* a guarantee lowered frees blocks for others */
+	}
+	supply_fill(vm->lender);
+	return ret;
 }
 
 static int check_target(const struct lend_vm *vm, uint64_t target_blocks, uint32_t deadline_ms,

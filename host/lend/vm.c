@@ -42,6 +42,10 @@ struct lend_vm *vm_new(struct lender *l, struct ml_map *map)
 	vm->rec = rec;
 	vm->pidfd = -1;
 	vm->state = VM_DEFINED;
+	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
+		vm->region[r].vm = vm;
+		vm->region[r].which = (enum memlease_region)r;
+	}
 	if (slots_load(&vm->region[MEMLEASE_REGION_BOOT].slots, rec->slots, boot, true) < 0 ||
 	    slots_load(&vm->region[MEMLEASE_REGION_WINDOW].slots, rec->slots + boot,
 		       rec->window_blocks, false) < 0) {
@@ -64,6 +68,12 @@ void vm_free(struct lend_vm *vm)
 		vm->wait_first = w->next;
 		free(w);
 	}
+	while (vm->lost) {
+		struct lend_lost *lost = vm->lost;
+
+		vm->lost = lost->next;
+		free(lost);
+	}
 	free(vm->foreign_blocks);
 	ml_map_close(&vm->map);
 	free(vm);
@@ -74,6 +84,7 @@ int vm_open_regions(struct lend_vm *vm)
 {
 	struct backend *b = vm->lender->backend;
 	char name[REGION_NAME_BYTES];
+	uint32_t taken;
 
 	vm->open = true;
 	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
@@ -81,12 +92,19 @@ int vm_open_regions(struct lend_vm *vm)
 		int ret;
 
 		region_name(vm->rec, r, name);
+		vm->region[r].at.owner = &vm->region[r];
 		ret = b->ops->open(b, name, blocks, &vm->region[r].at);
 		if (ret == -ENOENT) {
 			ml_step("region");
 			ret = b->ops->create(b, name, blocks);
 			if (ret == 0)
 				ret = b->ops->open(b, name, blocks, &vm->region[r].at);
+			/* If a crash comes before, settle.c does it. */
+			if (ret == 0 && r == MEMLEASE_REGION_BOOT && b->ops->commit) {
+				ml_step("boot memory");
+				ret = b->ops->commit(&vm->region[r].at, 0, blocks, true, NULL,
+						     &taken);
+			}
 		}
 		if (ret < 0) {
 			ml_err("VM %s: %s: %s", vm->rec->spec.name, name, strerror(-ret));
@@ -317,6 +335,8 @@ static int check_room(struct lender *l, const struct vm_spec *s, uint32_t *id, c
 			 l->vms, LEND_VMS_MAX);
 		return -ENOSPC;
 	}
+	/* What may be promised is what is free for certain. */
+	supply_hold(l);
 	lender_snapshot(l, &pool);
 	return policy_admit(&pool, s->boot_blocks, s->guarantee_blocks, why, why_size);
 }
@@ -340,8 +360,10 @@ int lend_vm_create(struct lender *l, const struct vm_spec *spec, struct lend_vm 
 	ret = check_spec(l, spec, why, why_size);
 	if (ret == 0)
 		ret = check_room(l, spec, &id, why, why_size);
-	if (ret < 0)
+	if (ret < 0) {
+		supply_fill(l);
 		return ret;
+	}
 	ret = ml_uuid_make(uuid);
 	if (ret == 0)
 		ret = record_create(l->state_fd, spec, uuid, l->boot_id, id, l->next_serial,
@@ -349,18 +371,22 @@ int lend_vm_create(struct lender *l, const struct vm_spec *spec, struct lend_vm 
 	if (ret < 0) {
 		snprintf(why, why_size, "cannot make the VM's record in %s: %s", l->state_dir,
 			 strerror(-ret));
+		supply_fill(l);
 		return ret;
 	}
 	l->next_serial++;
 	vm = vm_new(l, &map);
 	ret = vm ? vm_open_regions(vm) : -ENOMEM;
 	if (ret < 0) {
-		snprintf(why, why_size, "cannot make the VM's files: %s", strerror(-ret));
+		snprintf(why, why_size, "cannot make the VM's %s: %s",
+			 lend_served(l) ? "windows" : "files", strerror(-ret));
 		if (vm)
 			drop_new(vm);
+		supply_fill(l);
 		return ret;
 	}
 	vm_link(vm);
+	supply_fill(l);
 	ml_info("VM %s: created for tenant %s", spec->name, spec->tenant);
 	vm_event(l, LEND_EV_VM_CREATED, vm, NULL);
 	*out = vm;

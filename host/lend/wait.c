@@ -3,6 +3,7 @@
  * Touches that wait for a block. In memory only: a new daemon has every toucher
  * fault again. A slot waits at most once, however many vCPUs touch it.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,10 +71,10 @@ void wait_add(struct lend_vm *vm, enum memlease_region region, uint64_t slot, ui
 		link_waiter(vm);
 	vm->since_sum += now_ns;
 	meter_change(&vm->rec->meter, now_ns, &counts, &events);
-	if (!l->waiting++) {
-		ml_info("pool short: a touch of VM %s waits", vm->rec->spec.name);
-		vm_event(l, LEND_EV_POOL_SHORT, vm, NULL);
-	}
+	l->waiting++;
+	/* A supply that is just being filled is not short: see lender_events(). */
+	if (!lend_served(l))
+		wait_tell(l);
 }
 
 /* Take w, whose predecessor is given, off the queue. */
@@ -102,9 +103,22 @@ static void take(struct lend_vm *vm, struct lend_wait *w, struct lend_wait *befo
 	free(w);
 }
 
-static void tell_ok(struct lender *l)
+/* Do touches wait for memory, and not only for a block to be zeroed? */
+static bool is_short(const struct lender *l)
 {
-	if (!l->waiting) {
+	return l->waiting &&
+	       !(lend_served(l) && lend_free(l) > l->unfilled + table_count(&l->pool.table,
+									  BLOCK_OFFERED));
+}
+
+void wait_tell(struct lender *l)
+{
+	if (!l->short_told && is_short(l)) {
+		l->short_told = true;
+		ml_info("pool short: a touch of VM %s waits", l->waiters->rec->spec.name);
+		vm_event(l, LEND_EV_POOL_SHORT, l->waiters, NULL);
+	} else if (l->short_told && !l->waiting) {
+		l->short_told = false;
 		ml_info("pool: no touch waits any more");
 		vm_event(l, LEND_EV_POOL_OK, NULL, NULL);
 	}
@@ -129,7 +143,7 @@ void wait_drop(struct lend_vm *vm, enum memlease_region region, uint64_t first, 
 		take(vm, w, before, now_ns);
 		l->hooks.served(l->hooks.ctx, vm, region, slot);
 		if (!l->waiting)
-			tell_ok(l);
+			wait_tell(l);
 	}
 }
 
@@ -141,7 +155,7 @@ void wait_forget(struct lend_vm *vm)
 		return;
 	while (vm->wait_first)
 		take(vm, vm->wait_first, NULL, now_ns);
-	tell_ok(vm->lender);
+	wait_tell(vm->lender);
 }
 
 void wait_kept(struct lend_vm *vm, const struct policy_pool *before)
@@ -185,7 +199,8 @@ void wait_serve(struct lender *l)
 	unsigned int most = LEND_SERVE_MAX;
 
 	l->serve_more = false;
-	while (l->waiting && pool_free_blocks(&l->pool)) {
+	served_read_all(l);
+	while (l->waiting && lend_free(l)) {
 		struct policy_pool pool;
 		struct lend_vm *vm = next_waiter(l, &pool);
 		enum memlease_region region;
@@ -201,15 +216,18 @@ void wait_serve(struct lender *l)
 		slot = vm->wait_first->slot;
 		if (slots_state(&vm->region[region].slots, slot) == SLOT_COMMITTED) {
 			wait_kept(vm, &pool);
-			if (move_in(vm, region, slot, now_ns) < 0)
-				break;	/* the source is short; the next tick tries again */
+			if (move_in(vm, region, slot, now_ns, true) == -EAGAIN)
+				break;	/* the source is short, or none is clean; tried again later */
 		}
+		/* The source may have served it meanwhile. */
+		if (!wait_has(vm, region, slot))
+			continue;
 		take(vm, vm->wait_first, NULL, now_ns);
 		if (vm->foreign)
 			audit_count(vm, now_ns);
 		l->hooks.served(l->hooks.ctx, vm, region, slot);
 		if (!l->waiting)
-			tell_ok(l);
+			wait_tell(l);
 	}
 }
 
@@ -217,7 +235,7 @@ void wait_ask(struct lender *l, uint64_t now_ns)
 {
 	struct policy_vm snap;
 
-	if (!l->waiting || (l->asked_ns && now_ns - l->asked_ns < LEND_ASK_NS))
+	if (!is_short(l) || (l->asked_ns && now_ns - l->asked_ns < LEND_ASK_NS))
 		return;
 	l->asked_ns = now_ns;
 	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {

@@ -74,6 +74,14 @@ struct backend_slot_word {
 	uint32_t block;		/* of RESIDENT */
 };
 
+/* What a block is. */
+enum backend_block {
+	BACKEND_UNUSED,		/* behind no slot; of the supply, perhaps */
+	BACKEND_BEHIND,		/* a slot */
+	BACKEND_RETIRED,	/* after a memory error; never to be lent */
+	BACKEND_OWN,		/* the source needs it for itself; never to be lent */
+};
+
 enum backend_event_type {
 	BACKEND_TAKEN = 1,	/* block, of the supply, went behind slot */
 	BACKEND_WAITING,	/* the supply is empty: pid waits for a block of slot; map() serves it */
@@ -131,7 +139,10 @@ struct backend_ops {
 	 */
 	int (*unmap)(struct backend_region *region, uint64_t first, uint64_t count,
 		     uint32_t *blocks, uint32_t *taken);
-	/* Optional. Slots VACANT to COMMITTED (on), or all of them to VACANT, as unmap() then. */
+	/*
+	 * Optional. Slots VACANT to COMMITTED (on; any number of them), or all to VACANT, as
+	 * unmap() then. unmap() makes LOST ones COMMITTED again.
+	 */
 	int (*commit)(struct backend_region *region, uint64_t first, uint64_t count, bool on,
 		      uint32_t *blocks, uint32_t *taken);
 
@@ -162,11 +173,14 @@ struct backend_ops {
 	int (*move)(struct backend_region *region, uint64_t slot, uint32_t *block);
 	/* As if the hardware had reported a memory error; an event follows. */
 	int (*retire)(struct backend *b, uint32_t block);
-	/* bad[i]: is block first + i never to be lent? 1: retired; 2: the source's own. */
-	int (*unusable)(struct backend *b, uint32_t first, uint32_t count, uint8_t *bad);
+	/* What blocks are, by the source's own word: states[i] is an enum backend_block. */
+	int (*blocks)(struct backend *b, uint32_t first, uint32_t count, uint8_t *states);
 	/* Once a second: finish what others kept from being finished. */
 	void (*tick)(struct backend *b);
-	/* Regions that nobody has opened here are left over: take them away. */
+	/*
+	 * Regions that nobody has opened here are left over: take them away. What was behind
+	 * them is behind nothing then. At start, after all regions have been opened.
+	 */
 	void (*sweep)(struct backend *b);
 	void (*figures)(struct backend *b, struct backend_figures *out);
 

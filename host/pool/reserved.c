@@ -1,254 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The backend `reserved`; see reserved.h. One list of the module's windows, by id;
- * a region is a window that lend/ has opened. Everything else is calls of the
- * module: what stands behind which slot is kept there and nowhere here, so there
- * is nothing to repair.
+ * The backend `reserved`; see reserved.h. Everything here is calls of the module: what
+ * stands behind which slot is kept there and nowhere here, so there is nothing to
+ * repair. Windows are reserved_window.c's, the rings reserved_ring.c's.
  */
-#include "reserved.h"
+#include "reserved_inner.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
-#include "../base/cleanup.h"
 #include "../base/log.h"
 #include "../base/size.h"
-#include "../base/step.h"
 
-#define BLOCK (1ULL << MEMLEASE_POOL_BLOCK_SHIFT)
 #define SLOTS_AT_ONCE 4096
-
-struct window {
-	uint32_t id;
-	uint32_t slots;
-	char name[MEMLEASE_POOL_NAME_BYTES];
-	struct backend_region *region;	/* opened as, or NULL */
-	bool condemned;			/* to go, as soon as nobody has it open */
-};
-
-struct reserved {
-	struct backend base;
-	struct reserved_device *device;
-	struct reserved_setup setup;
-	struct reserved_ring ring;
-	struct window *windows;		/* by ascending id */
-	uint32_t window_count;
-	char title[64];
-};
-
-static struct reserved *of(struct backend *b)
-{
-	return (struct reserved *)b;
-}
-
-static int call(struct reserved *r, unsigned long request, void *arg)
-{
-	return r->device->ioctl(r->device, request, arg);
-}
-
-/* --- windows --- */
-
-static struct window *window_by_id(struct reserved *r, uint32_t id)
-{
-	uint32_t low = 0, high = r->window_count;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (r->windows[mid].id < id)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < r->window_count && r->windows[low].id == id ? &r->windows[low] : NULL;
-}
-
-static struct window *window_by_name(struct reserved *r, const char *name)
-{
-	for (uint32_t i = 0; i < r->window_count; i++) {
-		if (!r->windows[i].condemned && !strcmp(r->windows[i].name, name))
-			return &r->windows[i];
-	}
-	return NULL;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	const struct window *x = a, *y = b;
-
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static int window_add(struct reserved *r, const struct memlease_pool_window *w)
-{
-	struct window *grown = realloc(r->windows, (r->window_count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	r->windows = grown;
-	grown[r->window_count] = (struct window){ .id = w->id, .slots = w->slots };
-	snprintf(grown[r->window_count].name, sizeof(grown->name), "%.*s",
-		 MEMLEASE_POOL_NAME_BYTES - 1, w->name);
-	r->window_count++;
-	/* The module gives ascending numbers, but need not for ever. */
-	qsort(r->windows, r->window_count, sizeof(*r->windows), by_id);
-	return 0;
-}
-
-static void window_drop(struct reserved *r, struct window *w)
-{
-	size_t at = (size_t)(w - r->windows);
-
-	memmove(w, w + 1, (r->window_count - at - 1) * sizeof(*w));
-	r->window_count--;
-}
-
-static int read_windows(struct reserved *r)
-{
-	struct memlease_pool_window w = { 0 };
-	int ret;
-
-	for (;;) {
-		ret = call(r, MEMLEASE_POOL_WINDOW, &w);
-		if (ret < 0)
-			return ret == -ENOENT ? 0 : ret;
-		ret = window_add(r, &w);
-		if (ret < 0)
-			return ret;
-	}
-}
-
-/* Give a window up: at once, or as soon as nobody has it open. */
-static int window_destroy(struct reserved *r, struct window *w)
-{
-	uint32_t id = w->id;
-	int ret;
-
-	ml_step("window");
-	ret = call(r, MEMLEASE_POOL_DESTROY, &id);
-	if (ret == -EBUSY) {
-		w->condemned = true;
-		return 0;
-	}
-	if (ret == 0 || ret == -ENOENT)
-		window_drop(r, w);
-	return ret;
-}
-
-static int reserved_create(struct backend *b, const char *name, uint64_t blocks)
-{
-	struct reserved *r = of(b);
-	struct memlease_pool_window w = {
-		.slots = (uint32_t)blocks, .uid = r->setup.uid, .gid = r->setup.gid,
-		.mode = r->setup.mode,
-	};
-	int ret;
-
-	if (!blocks || blocks > MEMLEASE_POOL_MAX_SLOTS || strlen(name) >= sizeof(w.name))
-		return -EINVAL;
-	snprintf(w.name, sizeof(w.name), "%s", name);
-	ret = call(r, MEMLEASE_POOL_CREATE, &w);
-	return ret < 0 ? ret : window_add(r, &w);
-}
-
-/*
- * Windows move in their list as others come and go, so a region knows its window
- * by the number.
- */
-static uint32_t id_of(const struct backend_region *region)
-{
-	return (uint32_t)(uintptr_t)region->priv;
-}
-
-static int reserved_open(struct backend *b, const char *name, uint64_t blocks,
-			 struct backend_region *region)
-{
-	struct window *w = window_by_name(of(b), name);
-	struct stat st;
-
-	if (!w)
-		return -ENOENT;
-	if (w->slots != blocks)
-		return -EUCLEAN;
-	if (asprintf(&region->path, "%s%s", of(b)->device->windows, name) < 0) {
-		region->path = NULL;
-		return -ENOMEM;
-	}
-	region->backend = b;
-	region->blocks = blocks;
-	region->fd = -1;
-	region->device = stat(region->path, &st) == 0 && S_ISCHR(st.st_mode) ? st.st_rdev : 0;
-	region->priv = (void *)(uintptr_t)w->id;
-	w->region = region;
-	return 0;
-}
-
-static void reserved_close(struct backend_region *region)
-{
-	struct window *w = window_by_id(of(region->backend), id_of(region));
-
-	if (w)
-		w->region = NULL;
-	free(region->path);
-	region->path = NULL;
-}
-
-static int reserved_remove(struct backend *b, const char *name)
-{
-	struct window *w = window_by_name(of(b), name);
-
-	return w ? window_destroy(of(b), w) : -ENOENT;
-}
-
-/* Opened for a while only: the module tells us when nobody has it open any more. */
-static int reserved_open_memory(struct backend_region *region)
-{
-	int fd = open(region->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-
-	return fd < 0 ? -errno : fd;
-}
-
-static void reserved_tick(struct backend *b)
-{
-	struct reserved *r = of(b);
-
-	for (uint32_t i = r->window_count; i-- > 0;) {
-		if (r->windows[i].condemned)
-			window_destroy(r, &r->windows[i]);
-	}
-}
-
-static void reserved_sweep(struct backend *b)
-{
-	struct reserved *r = of(b);
-
-	for (uint32_t i = r->window_count; i-- > 0;) {
-		struct window *w = &r->windows[i];
-		char name[MEMLEASE_POOL_NAME_BYTES];
-		int ret;
-
-		if (w->region)
-			continue;
-		snprintf(name, sizeof(name), "%s", w->name);
-		ret = window_destroy(r, w);
-		ml_info("window %s is of no VM any more: %s", name,
-			ret < 0 ? strerror(-ret) : "removed once nobody has it open");
-	}
-}
 
 /* --- slots --- */
 
 static int reserved_map(struct backend_region *region, uint64_t slot, uint32_t block)
 {
-	struct memlease_pool_map m = { .window = id_of(region), .slot = (uint32_t)slot,
+	struct memlease_pool_map m = { .window = reserved_id(region), .slot = (uint32_t)slot,
 				       .block = block };
 
-	return call(of(region->backend), MEMLEASE_POOL_MAP, &m);
+	return reserved_call(reserved_of(region->backend), MEMLEASE_POOL_MAP, &m);
 }
 
 static int slots_op(struct backend_region *region, unsigned long request, uint64_t first,
@@ -256,10 +32,10 @@ static int slots_op(struct backend_region *region, unsigned long request, uint64
 {
 	struct memlease_pool_extent extent = { (uint32_t)first, (uint32_t)count };
 	struct memlease_pool_slots_op op = {
-		.window = id_of(region), .extents = 1, .extent_ptr = (uintptr_t)&extent,
+		.window = reserved_id(region), .extents = 1, .extent_ptr = (uintptr_t)&extent,
 		.blocks_ptr = (uintptr_t)blocks, .on = on,
 	};
-	int ret = call(of(region->backend), request, &op);
+	int ret = reserved_call(reserved_of(region->backend), request, &op);
 
 	*taken = ret < 0 ? 0 : op.taken;
 	return ret;
@@ -276,19 +52,19 @@ static int reserved_unmap(struct backend_region *region, uint64_t first, uint64_
 static int reserved_commit(struct backend_region *region, uint64_t first, uint64_t count, bool on,
 			   uint32_t *blocks, uint32_t *taken)
 {
-	if (count > BACKEND_RUN_MAX)
+	if (!on && count > BACKEND_RUN_MAX)
 		return -EINVAL;
 	return slots_op(region, MEMLEASE_POOL_COMMIT, first, count, on, blocks, taken);
 }
 
 static int reserved_resident_bytes(struct backend_region *region, uint64_t *bytes)
 {
-	struct memlease_pool_window w = { .id = id_of(region) - 1 };
-	int ret = call(of(region->backend), MEMLEASE_POOL_WINDOW, &w);
+	struct memlease_pool_window w = { .id = reserved_id(region) - 1 };
+	int ret = reserved_call(reserved_of(region->backend), MEMLEASE_POOL_WINDOW, &w);
 
 	if (ret < 0)
 		return ret;
-	if (w.id != id_of(region))
+	if (w.id != reserved_id(region))
 		return -ENOENT;
 	*bytes = w.resident * BLOCK;
 	return 0;
@@ -302,10 +78,10 @@ static int reserved_slots(struct backend_region *region, uint64_t first, uint64_
 	while (count) {
 		uint32_t n = count < SLOTS_AT_ONCE ? (uint32_t)count : SLOTS_AT_ONCE;
 		struct memlease_pool_slots s = {
-			.window = id_of(region), .first = (uint32_t)first, .count = n,
+			.window = reserved_id(region), .first = (uint32_t)first, .count = n,
 			.words_ptr = (uintptr_t)raw,
 		};
-		int ret = call(of(region->backend), MEMLEASE_POOL_SLOTS, &s);
+		int ret = reserved_call(reserved_of(region->backend), MEMLEASE_POOL_SLOTS, &s);
 
 		if (ret < 0)
 			return ret;
@@ -348,9 +124,9 @@ static int reserved_scan(struct backend_region *region, uint64_t first, uint64_t
 
 static int reserved_move(struct backend_region *region, uint64_t slot, uint32_t *block)
 {
-	struct memlease_pool_map m = { .window = id_of(region), .slot = (uint32_t)slot,
+	struct memlease_pool_map m = { .window = reserved_id(region), .slot = (uint32_t)slot,
 				       .block = *block };
-	int ret = call(of(region->backend), MEMLEASE_POOL_MOVE, &m);
+	int ret = reserved_call(reserved_of(region->backend), MEMLEASE_POOL_MOVE, &m);
 
 	if (ret == 0)
 		*block = m.block;
@@ -361,38 +137,39 @@ static int reserved_move(struct backend_region *region, uint64_t slot, uint32_t 
 
 static int reserved_retire(struct backend *b, uint32_t block)
 {
-	return call(of(b), MEMLEASE_POOL_RETIRE, &block);
+	return reserved_call(reserved_of(b), MEMLEASE_POOL_RETIRE, &block);
 }
 
-static int reserved_unusable(struct backend *b, uint32_t first, uint32_t count, uint8_t *bad)
+static int reserved_blocks(struct backend *b, uint32_t first, uint32_t count, uint8_t *states)
 {
-	struct memlease_pool_blocks q = { first, count, (uintptr_t)bad };
-	int ret = call(of(b), MEMLEASE_POOL_BLOCKS, &q);
+	struct memlease_pool_blocks q = { first, count, (uintptr_t)states };
 
-	for (uint32_t i = 0; !ret && i < count; i++)
-		bad[i] = bad[i] == MEMLEASE_BLOCK_RETIRED ? 1 :
-			 bad[i] == MEMLEASE_BLOCK_MODULE ? 2 : 0;
-	return ret;
+	return reserved_call(reserved_of(b), MEMLEASE_POOL_BLOCKS, &q);
 }
+
+_Static_assert(BACKEND_UNUSED == MEMLEASE_BLOCK_UNUSED &&
+	       BACKEND_BEHIND == MEMLEASE_BLOCK_BEHIND &&
+	       BACKEND_RETIRED == MEMLEASE_BLOCK_RETIRED && BACKEND_OWN == MEMLEASE_BLOCK_MODULE,
+	       "and so are those of blocks");
 
 static uint32_t reserved_supply_level(struct backend *b)
 {
-	return reserved_ring_level(&of(b)->ring);
+	return reserved_ring_level(&reserved_of(b)->ring);
 }
 
 static int reserved_supply(struct backend *b, const uint32_t *blocks, uint32_t n)
 {
-	return reserved_ring_put(&of(b)->ring, blocks, n);
+	return reserved_ring_put(&reserved_of(b)->ring, blocks, n);
 }
 
 static uint32_t reserved_unsupply(struct backend *b, uint32_t *blocks, uint32_t n)
 {
-	return reserved_ring_take_back(&of(b)->ring, blocks, n);
+	return reserved_ring_take_back(&reserved_of(b)->ring, blocks, n);
 }
 
 static uint32_t reserved_read_supply(struct backend *b, uint32_t *blocks, uint32_t n)
 {
-	return reserved_ring_read(&of(b)->ring, blocks, n);
+	return reserved_ring_read(&reserved_of(b)->ring, blocks, n);
 }
 
 /* The module's clock stands still while the machine sleeps; the lender's does not. */
@@ -418,7 +195,7 @@ static int reserved_next_event(struct backend *b, struct backend_event *out)
 		[MEMLEASE_TOUCH_ERROR] = BACKEND_ERROR,
 		[MEMLEASE_TOUCH_WAITING] = BACKEND_WAITING,
 	};
-	struct reserved *r = of(b);
+	struct reserved *r = reserved_of(b);
 	struct memlease_touch touch;
 	struct window *w;
 	int ret;
@@ -428,7 +205,7 @@ static int reserved_next_event(struct backend *b, struct backend_event *out)
 		if (ret <= 0)
 			return ret;
 	} while (touch.type >= sizeof(types) / sizeof(types[0]) || !types[touch.type]);
-	w = touch.window ? window_by_id(r, touch.window) : NULL;
+	w = touch.window ? reserved_window(r, touch.window) : NULL;
 	*out = (struct backend_event){
 		.type = types[touch.type], .region = w ? w->region : NULL, .slot = touch.slot,
 		.block = touch.block, .boot_ns = to_boot_ns(r, touch.time_ns),
@@ -442,12 +219,12 @@ static int reserved_next_event(struct backend *b, struct backend_event *out)
 
 static void reserved_figures(struct backend *b, struct backend_figures *out)
 {
-	const struct memlease_rings *rings = of(b)->ring.rings;
+	const struct memlease_rings *rings = reserved_of(b)->ring.rings;
 	struct memlease_pool_info info = { 0 };
 
-	call(of(b), MEMLEASE_POOL_INFO, &info);
+	reserved_call(reserved_of(b), MEMLEASE_POOL_INFO, &info);
 	*out = (struct backend_figures){
-		.supply = reserved_ring_level(&of(b)->ring), .supply_most = b->supply_most,
+		.supply = reserved_ring_level(&reserved_of(b)->ring), .supply_most = b->supply_most,
 		.waiting = __atomic_load_n(&rings->waiting, __ATOMIC_RELAXED),
 		.resident = info.resident, .retired = info.retired,
 		.waits = __atomic_load_n(&rings->waits, __ATOMIC_RELAXED),
@@ -460,7 +237,7 @@ static void reserved_figures(struct backend *b, struct backend_figures *out)
 
 static void reserved_free(struct backend *b)
 {
-	struct reserved *r = of(b);
+	struct reserved *r = reserved_of(b);
 
 	r->device->close(r->device);
 	free(r->windows);
@@ -486,7 +263,7 @@ static const struct backend_ops reserved_ops = {
 	.read_supply = reserved_read_supply,
 	.move = reserved_move,
 	.retire = reserved_retire,
-	.unusable = reserved_unusable,
+	.blocks = reserved_blocks,
 	.tick = reserved_tick,
 	.sweep = reserved_sweep,
 	.figures = reserved_figures,
@@ -527,7 +304,7 @@ static bool have_range(const struct reserved *r, const struct reserved_want *wan
 static int claim(struct reserved *r, const struct reserved_want *want)
 {
 	struct memlease_pool_range range = { .base = want->base, .bytes = want->bytes };
-	int ret = call(r, MEMLEASE_POOL_CLAIM, &range);
+	int ret = reserved_call(r, MEMLEASE_POOL_CLAIM, &range);
 	char size[ML_SIZE_TEXT];
 
 	if (ret == 0) {
@@ -545,7 +322,7 @@ static int claim(struct reserved *r, const struct reserved_want *want)
 static int take_ranges(struct reserved *r)
 {
 	struct memlease_pool_info info = { 0 };
-	int ret = call(r, MEMLEASE_POOL_INFO, &info);
+	int ret = reserved_call(r, MEMLEASE_POOL_INFO, &info);
 
 	if (ret < 0)
 		return ret;
@@ -557,7 +334,7 @@ static int take_ranges(struct reserved *r)
 	for (uint32_t i = 0; i < info.ranges && i < BACKEND_RANGES_MAX; i++) {
 		struct memlease_pool_range range = { .index = i };
 
-		ret = call(r, MEMLEASE_POOL_RANGE, &range);
+		ret = reserved_call(r, MEMLEASE_POOL_RANGE, &range);
 		if (ret < 0)
 			return ret;
 		note_range(r, &range);
@@ -590,7 +367,7 @@ static int open_parts(struct reserved *r)
 	snprintf(r->title, sizeof(r->title), "reserved: %u range%s", r->base.range_count,
 		 r->base.range_count == 1 ? "" : "s");
 	reserved_ring_init(&r->ring, r->device);
-	return read_windows(r);
+	return reserved_read_windows(r);
 }
 
 int backend_reserved_open(struct backend **out, const struct reserved_setup *setup,

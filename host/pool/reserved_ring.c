@@ -81,7 +81,10 @@ int reserved_ring_put(struct reserved_ring *r, const uint32_t *blocks, uint32_t 
 	__atomic_store_n(&rings->supply_head, head + n, __ATOMIC_RELEASE);
 	/* Who waits counts himself first and looks at the supply then; we the other way round. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return n && __atomic_load_n(&rings->waiting, __ATOMIC_RELAXED) ? wake(r) : 0;
+	/* The blocks are in, come what may; who is not woken looks by himself before long. */
+	if (n && __atomic_load_n(&rings->waiting, __ATOMIC_RELAXED))
+		wake(r);
+	return 0;
 }
 
 uint32_t reserved_ring_take_back(struct reserved_ring *r, uint32_t *blocks, uint32_t n)

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Start-up where the source serves touches by itself; called by recover.c when the
+ * records are read. While no daemon ran VMs went on, and touches too, as long as the
+ * supply lasted; so here is a moving target, and a dead daemon's half-done work.
+ *
+ * Why nothing is lost, lent twice or lent dirty. The source says what stands behind
+ * each slot, and the supply can be read; the table says what the last daemon did.
+ *
+ *   1. Windows that are of no VM go: what was behind them is behind nothing.
+ *   2. The supply is read, then all slots. In this order: a block that a touch takes
+ *      in between is found in the first or in both, never in neither. Nothing else
+ *      can get behind a slot while we do not put it there.
+ *   3. Each block is settled by where it was found, whatever was under way:
+ *	  behind a slot, and LENT or MOVING: LENT to that slot. So a lend or a move
+ *	    that was cut off is complete, or has not begun.
+ *	  behind a slot, and OFFERED: OFFERED, for its event is still unread; or was
+ *	    lost, see 5.
+ *	  in the supply: OFFERED. If the table does not agree, as a new one does not, all
+ *	    of the supply is taken back first.
+ *	  in neither, and LENT, OFFERED or MOVING: DIRTY. It may have been behind a slot
+ *	    since it was clean.
+ *	  behind a slot, and free: damage. It is LENT all the same: the source is right.
+ *      Blocks that the source has retired are RETIRED.
+ *   4. What is behind a slot is what the source says, but where an event is awaited;
+ *      which slots are committed is what the record says, and the source is told.
+ *   5. The events are carried out as ever: OFFERED blocks become LENT and their slots
+ *      RESIDENT, as of the time that they say. What is behind a slot and OFFERED even
+ *      then lost its event; it is LENT as of now.
+ *
+ * A crash in here is as any other: each step goes by the source, and is done again.
+ *
+ * Billing. The meter counted up to some instant before the crash. From there on are
+ * billed the blocks of 4, which the last daemon knew of and which stood there all the
+ * time, and those of 5 from when they were touched.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/step.h"
+#include "lender.h"
+
+#define SLOTS_AT_ONCE 1024
+
+enum place { NOWHERE, IN_SUPPLY, BEHIND };
+
+struct found {
+	uint8_t place;
+	uint8_t region;
+	uint16_t vm;
+	uint32_t slot;
+};
+
+struct settling {
+	struct lender *l;
+	struct found *found;	/* per block */
+};
+
+static enum block_state state_of(const struct lender *l, uint32_t block)
+{
+	return table_word(&l->pool.table, block).state;
+}
+
+static int read_supply(struct settling *s)
+{
+	struct backend *b = s->l->backend;
+	uint32_t *blocks = calloc(b->supply_most, sizeof(*blocks)), n;
+	bool strange = false;	/* the table was lost, or is of another pool */
+
+	if (!blocks)
+		return -ENOMEM;
+	n = b->ops->read_supply(b, blocks, b->supply_most);
+	for (uint32_t i = 0; i < n; i++)
+		strange |= blocks[i] >= s->l->pool.table.blocks ||
+			   state_of(s->l, blocks[i]) != BLOCK_OFFERED;
+	if (strange) {
+		ml_warn("the supply that was found is not this table's: taken back, and zeroed anew");
+		while (b->ops->unsupply(b, blocks, b->supply_most))
+			;
+		n = 0;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		s->found[blocks[i]].place = IN_SUPPLY;
+	free(blocks);
+	return 0;
+}
+
+/* What may be touched is for the record to say: it is what is metered as committed. */
+static int settle_commitment(struct lend_region *r, uint64_t slot, struct backend_slot_word *is)
+{
+	bool on = slots_state(&r->slots, slot) != SLOT_VACANT;
+	uint32_t block, taken;
+	int ret;
+
+	if (on == (is->state != BACKEND_VACANT) || (on && r->vm->rec->ending))
+		return 0;
+	ml_step("commit again");
+	ret = r->vm->lender->backend->ops->commit(&r->at, slot, 1, on, &block, &taken);
+	is->state = on ? BACKEND_COMMITTED : BACKEND_VACANT;
+	return ret;
+}
+
+static void set_slot(struct slots *s, uint64_t slot, enum slot_state to, uint32_t block)
+{
+	enum slot_state is = slots_state(s, slot);
+
+	if (is == to && (to != SLOT_RESIDENT || slots_block(s, slot) == block))
+		return;
+	if (is != SLOT_COMMITTED)
+		slots_set(s, slot, SLOT_COMMITTED, 0);
+	if (to != SLOT_COMMITTED)
+		slots_set(s, slot, to, block);
+}
+
+static int settle_slot(struct settling *s, struct lend_region *r, uint64_t slot,
+		       struct backend_slot_word *is)
+{
+	uint32_t block = is->block;
+	int ret = settle_commitment(r, slot, is);
+
+	if (ret < 0)
+		return ret;
+	if (is->state != BACKEND_RESIDENT || block >= s->l->pool.table.blocks) {
+		if (slots_state(&r->slots, slot) == SLOT_RESIDENT)
+			set_slot(&r->slots, slot, SLOT_COMMITTED, 0);
+		return 0;
+	}
+	s->found[block] = (struct found){ BEHIND, (uint8_t)r->which, (uint16_t)r->vm->rec->id,
+					  (uint32_t)slot };
+	if (state_of(s->l, block) == BLOCK_OFFERED)
+		set_slot(&r->slots, slot, SLOT_COMMITTED, 0);
+	else
+		set_slot(&r->slots, slot, SLOT_RESIDENT, block);
+	return 0;
+}
+
+static int settle_region(struct settling *s, struct lend_region *r)
+{
+	struct backend_slot_word words[SLOTS_AT_ONCE];
+	int ret = 0;
+
+	for (uint64_t at = 0; !ret && at < r->slots.count; at += SLOTS_AT_ONCE) {
+		uint64_t left = r->slots.count - at;
+		uint64_t n = left < SLOTS_AT_ONCE ? left : SLOTS_AT_ONCE;
+
+		ret = s->l->backend->ops->slots(&r->at, at, n, words);
+		for (uint64_t i = 0; !ret && i < n; i++)
+			ret = settle_slot(s, r, at + i, &words[i]);
+	}
+	return ret;
+}
+
+static enum pool_truth truth(void *ctx, uint32_t block, struct block_owner *owner)
+{
+	struct settling *s = ctx;
+	const struct found *f = &s->found[block];
+
+	if (f->place == NOWHERE)
+		return POOL_NOWHERE;
+	if (f->place == IN_SUPPLY || state_of(s->l, block) == BLOCK_OFFERED)
+		return POOL_IN_RING;
+	*owner = vm_owner(s->l->by_id[f->vm], (enum memlease_region)f->region, f->slot);
+	return POOL_BEHIND;
+}
+
+static int retire_blocks(struct settling *s)
+{
+	struct lender *l = s->l;
+	uint8_t states[4096];
+
+	l->source_blocks = 0;
+	for (uint32_t at = 0; at < l->pool.table.blocks; at += sizeof(states)) {
+		uint32_t left = l->pool.table.blocks - at;
+		uint32_t n = left < sizeof(states) ? left : (uint32_t)sizeof(states);
+		int ret = l->backend->ops->blocks(l->backend, at, n, states);
+
+		if (ret < 0)
+			return ret;
+		for (uint32_t i = 0; i < n; i++) {
+			if (states[i] != BACKEND_RETIRED && states[i] != BACKEND_OWN)
+				continue;
+			l->source_blocks += states[i] == BACKEND_OWN;
+			if (state_of(l, at + i) != BLOCK_RETIRED)
+				pool_retire(pool_self(&l->pool), at + i);
+		}
+	}
+	return 0;
+}
+
+/* The last daemon's zeroing found it bad; the VM that has it since has to do without. */
+static int empty_retired(struct settling *s, struct lend_region *r)
+{
+	uint32_t blocks[BACKEND_RUN_MAX], taken;
+	int ret = 0;
+
+	for (uint64_t i = 0; !ret && i < r->slots.count; i++) {
+		if (slots_state(&r->slots, i) != SLOT_RESIDENT ||
+		    state_of(s->l, slots_block(&r->slots, i)) != BLOCK_RETIRED)
+			continue;
+		ret = s->l->backend->ops->unmap(&r->at, i, 1, blocks, &taken);
+		slots_set(&r->slots, i, SLOT_COMMITTED, 0);
+	}
+	return ret;
+}
+
+/* Step 5, second half. */
+static void take_unannounced(struct settling *s)
+{
+	struct lender *l = s->l;
+	uint32_t n = 0;
+
+	for (uint32_t b = 0; b < l->pool.table.blocks; b++) {
+		const struct found *f = &s->found[b];
+
+		if (f->place != BEHIND || state_of(l, b) != BLOCK_OFFERED)
+			continue;
+		served_taken(&l->by_id[f->vm]->region[f->region], f->slot, b, lend_now(l));
+		n++;
+	}
+	if (n)
+		ml_warn("%u touches were lost sight of while no daemon ran; they are metered from now on",
+			n);
+}
+
+static int settle(struct settling *s)
+{
+	struct lender *l = s->l;
+	uint32_t damaged;
+	int ret;
+
+	ml_step("sweep");
+	l->backend->ops->sweep(l->backend);
+	ret = read_supply(s);
+	for (struct lend_vm *vm = l->first; !ret && vm; vm = vm->next) {
+		for (int r = 0; !ret && r < MEMLEASE_REGION_COUNT; r++)
+			ret = settle_region(s, &vm->region[r]);
+	}
+	if (ret)
+		return ret;
+	damaged = pool_settle(&l->pool, truth, s);
+	if (damaged)
+		ml_err("block table: %u blocks were free by it, and behind slots; they are lent now",
+		       damaged);
+	ret = retire_blocks(s);
+	for (struct lend_vm *vm = l->first; !ret && vm; vm = vm->next) {
+		struct meter_counts counts;
+
+		for (int r = 0; !ret && r < MEMLEASE_REGION_COUNT; r++)
+			ret = empty_retired(s, &vm->region[r]);
+		vm->rec->intent.active = 0;
+		counts = vm_counts(vm);
+		meter_correct(&vm->rec->meter, &counts);
+		vm_account(vm);
+	}
+	return ret;
+}
+
+int settle_served(struct lender *l)
+{
+	struct settling s = { .l = l };
+	uint64_t now_ns;
+	int ret;
+
+	s.found = calloc(l->pool.table.blocks, sizeof(*s.found));
+	if (!s.found)
+		return -ENOMEM;
+	l->recovering = true;
+	ret = settle(&s);
+	if (ret == 0) {
+		served_read(l, UINT32_MAX);
+		take_unannounced(&s);
+	}
+	l->recovering = false;
+	free(s.found);
+	now_ns = lend_now(l);
+	for (struct lend_vm *vm = l->first; !ret && vm; vm = vm->next)
+		meter_tick(&vm->rec->meter, now_ns, ml_wall_ms(l->config.clock),
+			   l->config.period_s);
+	return ret;
+}

@@ -24,7 +24,7 @@
 #define SOCKET_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path)
 
 enum {
-	OPT_POOL = 256, OPT_POOL_DIR, OPT_STATE_DIR, OPT_RUN_DIR, OPT_LEDGER, OPT_PLANS, OPT_PERIOD,
+	OPT_POOL = 256, OPT_POOL_DIR, OPT_DEVICE_GROUP, OPT_ZERO_RATE, OPT_ZERO_THREADS, OPT_STATE_DIR, OPT_RUN_DIR, OPT_LEDGER, OPT_PLANS, OPT_PERIOD,
 	OPT_OVERBOOK, OPT_SOCKET_GROUP, OPT_USER, OPT_LOG_LEVEL, OPT_SANDBOX, OPT_KEEP,
 	OPT_MOUNT_ONLY, OPT_VERSION, OPT_HELP,
 };
@@ -32,6 +32,9 @@ enum {
 static const struct option options[] = {
 	{ "pool", required_argument, NULL, OPT_POOL },
 	{ "pool-dir", required_argument, NULL, OPT_POOL_DIR },
+	{ "device-group", required_argument, NULL, OPT_DEVICE_GROUP },
+	{ "zero-rate", required_argument, NULL, OPT_ZERO_RATE },
+	{ "zero-threads", required_argument, NULL, OPT_ZERO_THREADS },
 	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
 	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
 	{ "ledger", required_argument, NULL, OPT_LEDGER },
@@ -50,11 +53,19 @@ static const struct option options[] = {
 };
 
 static const char help_text[] =
-"memleased --pool SIZE [options]\n"
+"memleased --pool SIZE | reserved[:BASE,SIZE...] [options]\n"
 "\n"
 "Lends the host's memory to virtual machines in blocks of 2 MiB, and meters it.\n"
 "\n"
 "  --pool SIZE          memory to lend: 512M, 4G, ... (needed)\n"
+"  --pool reserved[:BASE,SIZE[/TIER]...]\n"
+"                       memory that was carved out of the host at boot (memmap=), through\n"
+"                       the module memlease_pool; without ranges: those of the device tree\n"
+"  --device-group NAME  with reserved: group that may open the memory of VMs, besides the\n"
+"                       daemon's user\n"
+"  --zero-rate SIZE     with reserved: bound of zeroing in the background, bytes per second,\n"
+"                       or none (default: 4G)\n"
+"  --zero-threads N     with reserved: threads that zero (default: 1)\n"
 "  --pool-dir DIR       a tmpfs or hugetlbfs that holds the pool\n"
 "                       (default: a tmpfs of its own, mounted at RUN-DIR/pool; root only)\n"
 "  --run-dir DIR        sockets (default: /run/memlease for root, else\n"
@@ -137,6 +148,27 @@ static bool pool_size(const char *text, uint64_t *blocks)
 	return true;
 }
 
+static bool pool(const char *text, struct config *config)
+{
+	static const char name[] = "reserved";
+	size_t len = sizeof(name) - 1;
+
+	config->reserved = !strncmp(text, name, len) && (!text[len] || text[len] == ':');
+	config->ranges = config->reserved && text[len] ? text + len + 1 : NULL;
+	config->pool_blocks = 0;
+	return config->reserved || pool_size(text, &config->pool_blocks);
+}
+
+static bool zero_rate(const char *text, uint64_t *bytes_per_s)
+{
+	*bytes_per_s = 0;
+	if (!strcmp(text, "none"))
+		return true;
+	if (ml_size_parse(text, bytes_per_s) || *bytes_per_s < CONFIG_ZERO_RATE_MIN)
+		return bad("--zero-rate '%s' is no size of at least 16M; write 1G, or none", text);
+	return true;
+}
+
 static bool period(const char *text, uint32_t *period_s)
 {
 	if (!number("--period", text, 1, DAY_S, period_s))
@@ -147,14 +179,14 @@ static bool period(const char *text, uint32_t *period_s)
 	return true;
 }
 
-static bool group(const char *text, struct config *config)
+static bool group(const char *option, const char *text, bool *given, gid_t *gid)
 {
 	const struct group *entry = getgrnam(text);
 
 	if (!entry)
-		return bad("--socket-group '%s': there is no such group; groupadd makes one", text);
-	config->has_group = true;
-	config->group = entry->gr_gid;
+		return bad("%s '%s': there is no such group; groupadd makes one", option, text);
+	*given = true;
+	*gid = entry->gr_gid;
 	return true;
 }
 
@@ -199,7 +231,15 @@ static bool take(struct config *config, int opt, const char *arg)
 
 	switch (opt) {
 	case OPT_POOL:
-		return pool_size(arg, &config->pool_blocks);
+		return pool(arg, config);
+	case OPT_DEVICE_GROUP:
+		return group("--device-group", arg, &config->has_device_group,
+			     &config->device_group);
+	case OPT_ZERO_RATE:
+		return zero_rate(arg, &config->zero_bytes_per_s);
+	case OPT_ZERO_THREADS:
+		return number("--zero-threads", arg, 1, CONFIG_ZERO_THREADS_MAX,
+			      &config->zero_threads);
 	case OPT_POOL_DIR:
 		return path("--pool-dir", arg, config->pool_dir);
 	case OPT_STATE_DIR:
@@ -219,7 +259,7 @@ static bool take(struct config *config, int opt, const char *arg)
 						      CONFIG_OVERBOOK_MAX_PERCENT,
 						      &config->overbook_percent);
 	case OPT_SOCKET_GROUP:
-		return group(arg, config);
+		return group("--socket-group", arg, &config->has_group, &config->group);
 	case OPT_USER:
 		return user(arg, config);
 	case OPT_LOG_LEVEL:
@@ -267,7 +307,7 @@ static bool fill_in(struct config *config)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-	if (!config->pool_blocks)
+	if (!config->pool_blocks && !config->reserved)
 		return bad("--pool is missing: say how much memory to lend, as in --pool 4G");
 	if (!config->run_dir[0]) {
 		if (geteuid() == 0)
@@ -282,6 +322,13 @@ static bool fill_in(struct config *config)
 			   config->run_dir);
 	if (!config->state_dir[0] && !join(config->state_dir, config->run_dir, "state"))
 		return false;
+	if (config->reserved && config->pool_dir[0])
+		return bad("--pool-dir '%.60s' does not go with --pool reserved, which has no directory; leave it out",
+			   config->pool_dir);
+	if (config->reserved) {
+		strcpy(config->pool_dir, "/dev/memlease");
+		return config->ledger[0] || default_ledger(config);
+	}
 	config->own_pool = !config->pool_dir[0];
 	if (config->own_pool && !join(config->pool_dir, config->run_dir, "pool"))
 		return false;
@@ -294,6 +341,8 @@ enum config_result config_read(struct config *config, int argc, char **argv)
 
 	memset(config, 0, sizeof(*config));
 	config->period_s = CONFIG_PERIOD_DEFAULT_S;
+	config->zero_bytes_per_s = CONFIG_ZERO_RATE_DEFAULT;
+	config->zero_threads = 1;
 	config->overbook_percent = CONFIG_OVERBOOK_DEFAULT_PERCENT;
 	config->log_level = ML_LOG_INFO;
 	config->uid = geteuid();

@@ -18,15 +18,24 @@
 #define CONFIG_OVERBOOK_DEFAULT_PERCENT 200
 #define CONFIG_OVERBOOK_MAX_PERCENT 100000
 #define CONFIG_POOL_MAX_BYTES (1ULL << 48)
+#define CONFIG_ZERO_RATE_DEFAULT (4ULL << 30)	/* bytes per second */
+#define CONFIG_ZERO_RATE_MIN (16ULL << 20)
+#define CONFIG_ZERO_THREADS_MAX 16
 
 enum config_sandbox { SANDBOX_ON, SANDBOX_LOG, SANDBOX_OFF };
 
 struct config {
-	uint64_t pool_blocks;
+	uint64_t pool_blocks;		/* 0: reserved says */
+	bool reserved;			/* --pool reserved: the host module's memory */
+	const char *ranges;		/* what stood behind it, or NULL: the device tree says */
+	bool has_device_group;
+	gid_t device_group;		/* may open the windows of VMs */
+	uint32_t zero_threads;
+	uint64_t zero_bytes_per_s;	/* 0: no bound */
 	char run_dir[PATH_MAX];
 	char state_dir[PATH_MAX];
 	char pool_dir[PATH_MAX];
-	bool own_pool;			/* no --pool-dir: the daemon mounts RUN/pool itself */
+	bool own_pool;			/* neither --pool-dir nor reserved: the daemon mounts RUN/pool itself */
 	char ledger[PATH_MAX];
 	const char *plans;		/* NULL: those built in */
 	uint32_t period_s;

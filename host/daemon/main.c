@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -18,6 +19,7 @@
 #include "../base/priority.h"
 #include "../ctl/ctl.h"
 #include "../ctl/version.h"
+#include "../pool/reserved.h"
 #include "config.h"
 #include "keep.h"
 #include "places.h"
@@ -33,6 +35,7 @@ struct daemon {
 	int lock_fd;
 	struct store_inherited inherited;
 	struct plans *plans;
+	struct backend *backend;	/* opened, and not yet the lender's */
 	struct lender *lender;
 	sd_event *event;
 	struct vhost_server *vhost;
@@ -123,12 +126,37 @@ static int set_up_event(struct daemon *d)
 	return ret < 0 ? ret : 0;
 }
 
+static int on_source(sd_event_source *source, int fd, uint32_t events, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)source, (void)fd, (void)events;
+	lender_events(d->lender);
+	return 0;
+}
+
+/* What the source of memory tells of by itself. */
+static int watch_source(struct daemon *d)
+{
+	int fds[2], n = lender_event_fds(d->lender, fds), ret = 0;
+
+	for (int i = 0; i < n && ret >= 0; i++)
+		ret = sd_event_add_io(d->event, NULL, fds[i], EPOLLIN, on_source, d);
+	if (ret < 0)
+		ml_err("the source of memory cannot be watched: %s", strerror(-ret));
+	return ret < 0 ? ret : 0;
+}
+
 static int set_up_lender(struct daemon *d)
 {
+	int ret;
 	struct lender_config config = {
 		.state_dir = d->config.state_dir,
 		.pool_dir = d->config.pool_dir,
 		.ledger_path = d->config.ledger,
+		.backend = d->backend,
+		.zero_threads = d->config.zero_threads,
+		.zero_bytes_per_s = d->config.zero_bytes_per_s,
 		.pool_blocks = d->config.pool_blocks,
 		.overbook_percent = d->config.overbook_percent,
 		.period_s = d->config.period_s,
@@ -142,7 +170,9 @@ static int set_up_lender(struct daemon *d)
 		.ctx = d,
 	};
 
-	return lender_open(&d->lender, &config, &hooks);
+	d->backend = NULL;
+	ret = lender_open(&d->lender, &config, &hooks);
+	return ret ? ret : watch_source(d);
 }
 
 static int set_up_tick(struct daemon *d)
@@ -224,6 +254,23 @@ static int load_plans(struct daemon *d)
 	return ret;
 }
 
+/* The host module's memory: only root can see where it is, and open the device. */
+static int set_up_reserved(struct daemon *d)
+{
+	const struct config *c = &d->config;
+	struct reserved_setup setup = {
+		.uid = c->uid, .gid = c->has_device_group ? c->device_group : c->gid,
+		.mode = c->has_device_group ? 0660 : 0600, .clock = &ml_clock_real,
+	};
+	struct reserved_device *device;
+	int ret;
+
+	ret = reserved_ranges_find(c->ranges, &setup);
+	if (!ret)
+		ret = reserved_device_open(&device);
+	return ret ? ret : backend_reserved_open(&d->backend, &setup, device);
+}
+
 /* What root can do and its successor cannot. */
 static int set_up_places(struct daemon *d, int *listen_fd)
 {
@@ -233,7 +280,9 @@ static int set_up_places(struct daemon *d, int *listen_fd)
 	ret = places_make(&d->config);
 	if (!ret)
 		ret = places_lock(&d->config, &d->lock_fd);
-	if (!ret)
+	if (!ret && d->config.reserved)
+		ret = set_up_reserved(d);
+	else if (!ret)
 		ret = places_check_memory(&d->config);
 	if (!ret && d->config.own_pool)
 		ret = places_mount_pool(&d->config);
@@ -251,6 +300,7 @@ static int set_up_places(struct daemon *d, int *listen_fd)
 static int run(struct daemon *d)
 {
 	int listen_fd = -1, ret;
+	struct pool_status pool;
 
 	ret = store_inherit(&d->inherited);
 	if (!ret)
@@ -282,9 +332,10 @@ static int run(struct daemon *d)
 		ret = sandbox_filter(&d->config);
 	if (ret)
 		return ret;
+	lender_status(d->lender, &pool);
 	ml_info("memleased " ML_VERSION ": %llu blocks of 2 MiB in %s, control socket %s/control.sock%s",
-		(unsigned long long)d->config.pool_blocks, d->config.pool_dir, d->config.run_dir,
-		store_present() ? "" : "; no descriptor store");
+		(unsigned long long)pool.pool_blocks, d->config.pool_dir, d->config.run_dir,
+		store_present() || d->config.reserved ? "" : "; no descriptor store");
 	sd_notify(0, "READY=1");
 	ret = sd_event_loop(d->event);
 	sd_notify(0, "STOPPING=1");
@@ -299,6 +350,8 @@ static void take_down(struct daemon *d)
 	vhost_free(d->vhost);
 	if (d->lender)
 		lender_close(d->lender);
+	if (d->backend)
+		d->backend->ops->free(d->backend);
 	sd_event_source_disable_unref(d->work);
 	sd_event_source_disable_unref(d->tick);
 	sd_event_unref(d->event);
@@ -311,6 +364,8 @@ static int mount_only(const struct config *config)
 {
 	int ret = config->own_pool ? places_make(config) : 0;
 
+	if (config->reserved)
+		return 0;
 	if (!ret)
 		ret = places_check_memory(config);
 	return ret || !config->own_pool ? ret : places_mount_pool(config);

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../proto/memlease_ioctl.h"
 #include "../base/log.h"
 #include "syscalls.h"
 
@@ -118,6 +119,11 @@ static int allow_ioctl(scmp_filter_ctx ctx)
 		UFFDIO_API, UFFDIO_WAKE, UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_CONTINUE,
 		UFFDIO_REGISTER, UFFDIO_UNREGISTER,
 		FIONREAD, FIONBIO, TCGETS,	/* the last by stdio, for isatty() */
+		/* The host module. Ranges are claimed before. */
+		MEMLEASE_POOL_INFO, MEMLEASE_POOL_CREATE, MEMLEASE_POOL_WINDOW,
+		MEMLEASE_POOL_DESTROY, MEMLEASE_POOL_COMMIT, MEMLEASE_POOL_UNMAP,
+		MEMLEASE_POOL_MAP, MEMLEASE_POOL_MOVE, MEMLEASE_POOL_SLOTS,
+		MEMLEASE_POOL_SUPPLIED, MEMLEASE_POOL_RETIRE, MEMLEASE_POOL_BLOCKS,
 	};
 	size_t i;
 	int ret = 0;

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "../base/bus.h"
+#include "../base/cleanup.h"
 #include "peerfd.h"
 
 #define PAGE_BYTES 4096	/* of the smallest host; what is aligned in QEMU is so in the file, for rings */
@@ -36,12 +37,15 @@ void gmem_close(struct gmem *g)
 static int gmem_map(struct gmem *g)
 {
 	uint64_t bytes = lend_region_blocks(g->vm, MEMLEASE_REGION_BOOT) * MEMLEASE_BLOCK_BYTES;
+	ml_autoclose int fd = -1;
 	void *map;
 
 	if (g->map)
 		return 0;
-	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-		   lend_region_fd(g->vm, MEMLEASE_REGION_BOOT), 0);
+	fd = lend_region_open(g->vm, MEMLEASE_REGION_BOOT);
+	if (fd < 0)
+		return fd;
+	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
 	/* A core dump of the daemon shall not hold tenants' memory. */
@@ -55,7 +59,9 @@ static int gmem_map(struct gmem *g)
 static enum memlease_region gmem_identify(const struct gmem *g, int fd)
 {
 	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
-		if (peerfd_same_file(fd, lend_region_fd(g->vm, r)))
+		if (lend_region_fd(g->vm, r) >= 0 ?
+		    peerfd_same_file(fd, lend_region_fd(g->vm, r)) :
+		    peerfd_is_device(fd, lend_region_device(g->vm, r)))
 			return r;
 	return MEMLEASE_REGION_COUNT;
 }

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -160,6 +161,14 @@ bool peerfd_same_file(int fd, int own)
 		return false;
 	return S_ISREG(a.stx_mode) && a.stx_ino == b.stx_ino &&
 	       a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+}
+
+bool peerfd_is_device(int fd, dev_t device)
+{
+	struct statx sx;
+
+	return device && peerfd_stat(fd, &sx) && S_ISCHR(sx.stx_mode) &&
+	       makedev(sx.stx_rdev_major, sx.stx_rdev_minor) == device;
 }
 
 ssize_t peerfd_read(int fd, void *buf, size_t size)

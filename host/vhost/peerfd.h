@@ -26,6 +26,8 @@ bool peerfd_is_unix_stream(int fd);
 
 /* Is fd the same regular file as own? Never asks a file system of the peer's. */
 bool peerfd_same_file(int fd, int own);
+/* Is fd a character device of this number, which is not 0? Asks no file system either. */
+bool peerfd_is_device(int fd, dev_t device);
 
 /*
  * Read an eventfd or userfaultfd. The bytes read, -EAGAIN (nothing there), or

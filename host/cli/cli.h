@@ -77,7 +77,7 @@ static inline void cli_decref(json_t **json)
 typedef int cli_verb(int argc, char **argv);
 
 cli_verb verb_run, verb_list, verb_status, verb_top, verb_set, verb_report_now, verb_stop;
-cli_verb verb_bill, verb_events, verb_plans, verb_help, verb_version;
+cli_verb verb_compact, verb_bill, verb_events, verb_plans, verb_help, verb_version;
 
 /* Find a verb's function, or complain and return NULL. */
 cli_verb *cli_find_verb(const char *name);

@@ -21,6 +21,7 @@ static const struct {
 	{ "set", verb_set, "change limit, target or guarantee of a VM" },
 	{ "report-now", verb_report_now, "ask a guest for its free memory at once" },
 	{ "stop", verb_stop, "shut a VM down" },
+	{ "compact", verb_compact, "empty whole GiBs of a reserved pool" },
 	{ "bill", verb_bill, "usage and amounts" },
 	{ "events", verb_events, "follow what happens" },
 	{ "plans", verb_plans, "plans and prices" },

@@ -26,14 +26,51 @@ static void line(const char *label, const char *fmt, ...)
 	putchar('\n');
 }
 
+/* A pool of memory that the host's kernel does not manage. */
+static void print_source(const struct pool_view *p)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX], d[SIZE_TEXT_MAX];
+
+	line("clean", "%s, and %s in the module's supply; %s dirty, %s being zeroed",
+	     size_format_blocks(p->clean_blocks, a), size_format_blocks(p->supply_blocks, b),
+	     size_format_blocks(p->dirty_blocks, c), size_format_blocks(p->zeroing_blocks, d));
+	if (p->zero_engine[0])
+		line("zeroing", "%s/s now, %s so far, %s behind (%s)",
+		     size_format(p->zero_bytes_per_s, a), size_format_blocks(p->zeroed_blocks, b),
+		     size_format_blocks(p->zero_backlog_blocks, c), p->zero_engine);
+	line("supply", p->supply_waits ? "found empty by %" PRIu64 " touches, which waited %s in all" :
+	     "never found empty", p->supply_waits, span_format(p->supply_wait_ns, a));
+	line("whole", "%" PRIu64 " GiB wholly free; %" PRIu64 " emptied by moving %s%s", p->whole_gib,
+	     p->emptied_gib, size_format_blocks(p->moved_blocks, a),
+	     p->compacting ? ", and more under way" : "");
+}
+
+static void print_ranges(const struct pool_view *p)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], node[32];
+
+	for (size_t i = 0; i < json_array_size(p->ranges); i++) {
+		struct range_view r;
+
+		range_view(json_array_get(p->ranges, i), &r);
+		snprintf(node, sizeof(node), r.node < 0 ? "" : ", node %d", (int)r.node);
+		line(i ? "" : "ranges", "0x%" PRIx64 ", %s%s, tier %" PRIu64 ": %s lent", r.base,
+		     size_format(r.bytes, a), node, r.tier, size_format_blocks(r.lent_blocks, b));
+	}
+}
+
 static void print_pool_use(const struct pool_view *p)
 {
 	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
 
 	line("lent", "%s (%u %%), free %s", size_format_blocks(p->lent_blocks, a),
 	     view_percent(p->lent_blocks, p->pool_blocks), size_format_blocks(p->free_blocks, b));
-	line("file system", "%s resident by its own count%s", size_format_blocks(p->fs_resident_blocks, a),
-	     p->fs_resident_blocks > p->lent_blocks ? ": more than lent" : "");
+	if (json_array_size(p->ranges))
+		print_source(p);
+	else
+		line("file system", "%s resident by its own count%s",
+		     size_format_blocks(p->fs_resident_blocks, a),
+		     p->fs_resident_blocks > p->lent_blocks ? ": more than lent" : "");
 	if (p->retired_blocks)
 		line("retired", "%s after memory errors", size_format_blocks(p->retired_blocks, a));
 	line("sold", "%s of limits to %" PRIu64 " VM%s: %u %% of the pool",
@@ -59,6 +96,7 @@ static void print_pool(const struct pool_view *p)
 		     p->ledger, p->ledger_error);
 	else
 		line("ledger", "%s, up to date", p->ledger);
+	print_ranges(p);
 	line("files", "%s, state in %s", p->pool_dir, p->state_dir);
 }
 

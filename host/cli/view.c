@@ -25,6 +25,42 @@ static const char *get_text(const json_t *json, const char *key)
 	return text ? text : "";
 }
 
+void range_view(const json_t *json, struct range_view *out)
+{
+	*out = (struct range_view){
+		.base = get_u64(json, "base"),
+		.bytes = get_u64(json, "bytes"),
+		.tier = get_u64(json, "tier"),
+		.lent_blocks = get_u64(json, "lent-blocks"),
+		.free_blocks = get_u64(json, "free-blocks"),
+		.retired_blocks = get_u64(json, "retired-blocks"),
+		.node = json_integer_value(json_object_get(json, "node")),
+	};
+}
+
+/* What only a daemon that zeroes in the background has to tell. */
+static void source_view(const json_t *json, struct pool_view *out)
+{
+	const json_t *zeroing = json_object_get(json, "zeroing");
+	const json_t *compaction = json_object_get(json, "compaction");
+
+	out->clean_blocks = get_u64(json, "clean-blocks");
+	out->dirty_blocks = get_u64(json, "dirty-blocks");
+	out->zeroing_blocks = get_u64(json, "zeroing-blocks");
+	out->supply_blocks = get_u64(json, "supply-blocks");
+	out->supply_waits = get_u64(json, "supply-waits");
+	out->supply_wait_ns = get_u64(json, "supply-wait-ns");
+	out->zero_engine = get_text(zeroing, "engine");
+	out->zeroed_blocks = get_u64(zeroing, "zeroed-blocks");
+	out->zero_backlog_blocks = get_u64(zeroing, "backlog-blocks");
+	out->zero_bytes_per_s = get_u64(zeroing, "bytes-per-second");
+	out->compacting = json_is_true(json_object_get(compaction, "running"));
+	out->whole_gib = get_u64(compaction, "whole-gib");
+	out->moved_blocks = get_u64(compaction, "moved-blocks");
+	out->emptied_gib = get_u64(compaction, "emptied-gib");
+	out->ranges = json_object_get(json, "ranges");
+}
+
 void pool_view(const json_t *json, struct pool_view *out)
 {
 	*out = (struct pool_view){
@@ -46,6 +82,7 @@ void pool_view(const json_t *json, struct pool_view *out)
 		.vms = get_u64(json, "vms"),
 		.ledger_behind = json_is_true(json_object_get(json, "ledger-behind")),
 	};
+	source_view(json, out);
 }
 
 static void guest_view(const json_t *json, struct guest_view *out)

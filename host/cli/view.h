@@ -17,7 +17,13 @@ struct pool_view {
 	uint64_t pool_blocks, free_blocks, lent_blocks, retired_blocks, fs_resident_blocks;
 	uint64_t committed_blocks, limit_blocks, guarantee_blocks;
 	uint64_t waiting_touches, overbook_percent, vms;
-	bool ledger_behind;
+	uint64_t clean_blocks, dirty_blocks, zeroing_blocks, supply_blocks;
+	uint64_t supply_waits, supply_wait_ns;
+	const char *zero_engine;	/* "": blocks are zeroed as they are lent */
+	uint64_t zeroed_blocks, zero_backlog_blocks, zero_bytes_per_s;
+	uint64_t whole_gib, moved_blocks, emptied_gib;
+	bool ledger_behind, compacting;
+	const json_t *ranges;
 };
 
 struct guest_view {
@@ -42,7 +48,14 @@ struct vm_view {
 	struct guest_view guest;
 };
 
+/* A range of the pool's memory. */
+struct range_view {
+	uint64_t base, bytes, tier, lent_blocks, free_blocks, retired_blocks;
+	int64_t node;		/* -1: not known */
+};
+
 void pool_view(const json_t *json, struct pool_view *out);
+void range_view(const json_t *json, struct range_view *out);
 void vm_view(const json_t *json, struct vm_view *out);
 
 /* Sum of lent blocks over the pool in percent, and the like; 0 where whole is 0. */

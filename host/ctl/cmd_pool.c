@@ -27,6 +27,81 @@ int cmd_query_commands(struct ctl_call *call)
 	return call->result ? 0 : -ENOMEM;
 }
 
+static void set(json_t *to, const char *key, uint64_t value)
+{
+	json_object_set_new(to, key, json_integer(value > INT64_MAX ? INT64_MAX :
+						  (json_int_t)value));
+}
+
+static json_t *ranges_json(const struct lender *lender, unsigned int count)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct pool_range_status range;
+		json_t *one = json_object();
+
+		lender_range(lender, i, &range);
+		set(one, "base", range.base);
+		set(one, "bytes", range.bytes);
+		json_object_set_new(one, "node", json_integer(range.node));
+		set(one, "tier", range.tier);
+		set(one, "lent-blocks", range.lent_blocks);
+		set(one, "free-blocks", range.free_blocks);
+		set(one, "retired-blocks", range.retired_blocks);
+		json_array_append_new(list, one);
+	}
+	return list;
+}
+
+static json_t *zeroing_json(const struct pool_status *pool)
+{
+	json_t *zeroing = json_object();
+
+	if (pool->zero_engine)
+		json_object_set_new(zeroing, "engine", json_string(pool->zero_engine));
+	set(zeroing, "zeroed-blocks", pool->zeroed_blocks);
+	set(zeroing, "backlog-blocks", pool->zero_backlog_blocks);
+	set(zeroing, "bytes-per-second", pool->zero_bytes_per_s);
+	set(zeroing, "bound-bytes-per-second", pool->zero_bound_bytes_per_s);
+	return zeroing;
+}
+
+/* What free blocks are, and who makes them fit to be lent. */
+static void add_source(json_t *to, const struct lender *lender, const struct pool_status *pool)
+{
+	json_t *compaction = json_object();
+
+	set(to, "clean-blocks", pool->clean_blocks);
+	set(to, "dirty-blocks", pool->dirty_blocks);
+	set(to, "zeroing-blocks", pool->zeroing_blocks);
+	set(to, "supply-blocks", pool->supply_blocks);
+	set(to, "supply-want-blocks", pool->supply_want_blocks);
+	set(to, "supply-waits", pool->supply_waits);
+	set(to, "supply-wait-ns", pool->supply_wait_ns);
+	set(to, "source-metadata-bytes", pool->source_metadata_bytes);
+	json_object_set_new(to, "zeroing", zeroing_json(pool));
+	json_object_set_new(compaction, "running", json_boolean(pool->compacting));
+	set(compaction, "whole-gib", pool->whole_gib);
+	set(compaction, "moved-blocks", pool->compact_moved_blocks);
+	set(compaction, "emptied-gib", pool->compact_emptied_gib);
+	json_object_set_new(to, "compaction", compaction);
+	json_object_set_new(to, "ranges", ranges_json(lender, pool->ranges));
+}
+
+int cmd_pool_compact(struct ctl_call *call)
+{
+	json_int_t gib = ctl_arg_int(call, "gib", 1);
+	char why[CTL_DESC_MAX - 64] = "";
+
+	if (gib < 1 || gib > UINT32_MAX)
+		return ctl_fail(call, "InvalidArgument",
+				"pool-compact: 'gib' is %lld, but must be at least 1", (long long)gib);
+	if (lender_compact(call->server->config.lender, (uint32_t)gib, why, sizeof(why)))
+		return ctl_fail(call, "GenericError", "pool-compact: %s", why);
+	return 0;
+}
+
 int cmd_query_pool(struct ctl_call *call)
 {
 	const struct ctl_config *config = &call->server->config;
@@ -53,7 +128,10 @@ int cmd_query_pool(struct ctl_call *call)
 		"state-dir", config->state_dir,
 		"pool-dir", config->pool_dir,
 		"ledger", config->ledger_path);
-	return call->result ? 0 : -ENOMEM;
+	if (!call->result)
+		return -ENOMEM;
+	add_source(call->result, config->lender, &pool);
+	return 0;
 }
 
 static const struct {
@@ -64,6 +142,7 @@ static const struct {
 	{ "query-schema", cmd_query_schema },
 	{ "query-commands", cmd_query_commands },
 	{ "query-pool", cmd_query_pool },
+	{ "pool-compact", cmd_pool_compact },
 	{ "query-vms", cmd_query_vms },
 	{ "query-vm", cmd_query_vm },
 	{ "vm-create", cmd_vm_create },

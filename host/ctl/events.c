@@ -26,6 +26,7 @@ static const struct event_kind kinds[] = {
 	[LEND_EV_POOL_OK] = { "POOL_OK", false, false },
 	[LEND_EV_LEDGER_BEHIND] = { "LEDGER_BEHIND", false, true },
 	[LEND_EV_LEDGER_OK] = { "LEDGER_OK", false, false },
+	[LEND_EV_RETIRED] = { "BLOCK_RETIRED", true, true },
 	[LEND_EV_MISMATCH] = { "MISMATCH", true, true },
 };
 

@@ -86,6 +86,7 @@ int cmd_vm_set(struct ctl_call *call);
 int cmd_vm_report_now(struct ctl_call *call);
 int cmd_vm_kill(struct ctl_call *call);
 int cmd_query_pool(struct ctl_call *call);
+int cmd_pool_compact(struct ctl_call *call);
 int cmd_query_version(struct ctl_call *call);
 int cmd_query_schema(struct ctl_call *call);
 int cmd_query_commands(struct ctl_call *call);

@@ -18,6 +18,7 @@ _memlease_options()
 	stop) echo --force --timeout --socket --help ;;
 	bill) echo --tenant --name --from --to --by --format --json --socket --help ;;
 	events) echo --vm --count --timeout --json --socket --help ;;
+	compact) echo --gib --json --socket --help ;;
 	plans) echo --names --json --socket --help ;;
 	version) echo --socket --help ;;
 	esac
@@ -48,7 +49,7 @@ _memlease_ask()
 
 _memlease()
 {
-	local verbs="run list status top set report-now stop bill events plans help version"
+	local verbs="run list status top set report-now stop compact bill events plans help version"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev="" verb="" i first=1 _memlease_socket="" words=""
 	COMPREPLY=()
 	[ "$COMP_CWORD" -gt 0 ] && prev=${COMP_WORDS[COMP_CWORD - 1]}

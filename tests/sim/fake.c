@@ -5,9 +5,11 @@
  * It holds SIM_POOL_BLOCKS blocks and no more, as a file system of that size.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "world.h"
 
@@ -25,12 +27,35 @@ struct sim_region *sim_region_of(struct lend_vm *vm, enum memlease_region region
 	return sim_region_find(lend_region_path(vm, region));
 }
 
+static struct fake_window *window_of(const struct sim_region *r)
+{
+	return world->served ? fake_named(&world->module, r->name) : NULL;
+}
+
+bool sim_behind(const struct sim_region *r, uint64_t slot)
+{
+	struct fake_window *w = window_of(r);
+
+	if (!world->served)
+		return r->behind[slot] != 0;
+	return w && MEMLEASE_SLOT_STATE(w->word[slot]) == MEMLEASE_SLOT_RESIDENT;
+}
+
+uint64_t *sim_content(struct sim_region *r, uint64_t slot)
+{
+	if (!sim_behind(r, slot))
+		return NULL;
+	if (!world->served)
+		return &r->content[slot];
+	return &world->module.content[MEMLEASE_SLOT_BLOCK(window_of(r)->word[slot])];
+}
+
 static uint64_t count_region(const struct sim_region *r)
 {
 	uint64_t n = 0;
 
 	for (uint64_t i = 0; r && i < r->blocks; i++)
-		n += r->behind[i] != 0;
+		n += sim_behind(r, i);
 	return n;
 }
 
@@ -45,6 +70,26 @@ uint64_t sim_resident(const char *uuid)
 	return n + count_region(sim_region_find(name));
 }
 
+/* By the table's file: was the block put there by a touch of which no daemon has read yet? */
+static bool unread(const struct sim_region *r, uint64_t slot)
+{
+	uint64_t word;
+	char path[128];
+	ssize_t n;
+	int fd;
+
+	if (!sim_behind(r, slot))
+		return false;
+	snprintf(path, sizeof(path), "%s/blocks", world->state);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = pread(fd, &word, sizeof(word),
+		  4096 + 8 * (off_t)MEMLEASE_SLOT_BLOCK(window_of(r)->word[slot]));
+	close(fd);
+	return n == (ssize_t)sizeof(word) && block_unpack(word).state == BLOCK_OFFERED;
+}
+
 uint64_t sim_unseen(const char *uuid)
 {
 	uint64_t n = 0;
@@ -53,7 +98,7 @@ uint64_t sim_unseen(const char *uuid)
 		const struct sim_region *r = &world->regions[i];
 
 		for (uint64_t s = 0; strncmp(r->name, uuid, 36) == 0 && s < r->blocks; s++)
-			n += r->unseen[s] && r->behind[s];
+			n += world->served ? unread(r, s) : r->unseen[s] && r->behind[s];
 	}
 	return n;
 }
@@ -214,9 +259,126 @@ static const struct backend_ops fake_ops = {
 	.free = fake_free,
 };
 
+/* --- the stand-in for the module --- */
+
+static struct sim_region *region_of_window(const struct fake_window *w)
+{
+	struct sim_region *r = sim_region_find(w->name);
+
+	if (r)
+		return r;
+	r = sim_region_find("");
+	SIM_MUST(r && w->slots <= SIM_SLOTS_MAX, "no room for window %s", w->name);
+	memset(r, 0, sizeof(*r));
+	r->blocks = w->slots;
+	r->live = true;
+	snprintf(r->name, sizeof(r->name), "%.63s", w->name);
+	return r;
+}
+
+void sim_follow_windows(void)
+{
+	for (int i = 0; world->served && i < SIM_REGIONS_MAX; i++) {
+		if (world->regions[i].name[0] && !window_of(&world->regions[i]))
+			world->regions[i].name[0] = '\0';
+	}
+	for (int i = 0; world->served && i < FAKE_WINDOWS_MAX; i++) {
+		if (world->module.window[i].id)
+			region_of_window(&world->module.window[i]);
+	}
+}
+
+void sim_guest_writes(struct sim_region *r, uint64_t slot)
+{
+	uint64_t *content = sim_content(r, slot);
+
+	SIM_MUST(content, "%s slot %llu was served and nothing is there", r->name,
+		 (unsigned long long)slot);
+	SIM_MUST(*content == r->want[slot] || (r->unsure[slot] && !*content),
+		 "%s slot %llu holds %llu, the guest expects %llu", r->name,
+		 (unsigned long long)slot, (unsigned long long)*content,
+		 (unsigned long long)r->want[slot]);
+	*content = ++world->stamp;
+	r->want[slot] = world->stamp;
+	r->unsure[slot] = false;
+}
+
+static struct fake_window *some_window(void)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < FAKE_WINDOWS_MAX; i++)
+		n += world->module.window[i].id != 0;
+	n = n ? sim_random(n) + 1 : 0;
+	for (int i = 0; n && i < FAKE_WINDOWS_MAX; i++) {
+		if (world->module.window[i].id && !--n)
+			return &world->module.window[i];
+	}
+	return NULL;
+}
+
+void sim_task_touches(void)
+{
+	struct fake_window *w = some_window();
+	struct sim_region *r = w ? sim_region_find(w->name) : NULL;
+	uint32_t slot, block;
+
+	if (!r || !r->live)
+		return;
+	slot = (uint32_t)sim_random(w->slots);
+	/* What it was reporting when the daemon died, the guest does not touch, nor what it has not. */
+	if (r->unsure[slot] || r->emptying ||
+	    MEMLEASE_SLOT_STATE(w->word[slot]) == MEMLEASE_SLOT_VACANT)
+		return;
+	world->module.now_ns = world->boot_ns;
+	switch (fake_touch(&world->module, w, slot, true, 1, &block)) {
+	case FAKE_RESIDENT:
+		sim_guest_writes(r, slot);
+		break;
+	case FAKE_WAITS:
+		world->waited++;
+		break;
+	case FAKE_ZEROS:
+	case FAKE_FAILS:
+		break;
+	}
+}
+
+/* Other CPUs go on while the daemon calls the module. */
+static int ioctl_among_others(struct reserved_device *d, unsigned long request, void *arg)
+{
+	while (!world->final && sim_chance(10))
+		sim_task_touches();
+	world->module.now_ns = world->boot_ns;
+	world->moves += request == MEMLEASE_POOL_MAP || request == MEMLEASE_POOL_UNMAP ||
+			request == MEMLEASE_POOL_MOVE;
+	return fake_ioctl(d, request, arg);
+}
+
+static struct backend *served_backend(void)
+{
+	struct reserved_setup setup = { .wants = SIM_RANGES, .clock = &sim_clock };
+	struct reserved_device *d = fake_device(&world->module);
+	struct backend *b;
+
+	for (int i = 0; i < SIM_RANGES; i++)
+		setup.want[i] = (struct reserved_want){
+			.base = (uint64_t)(i + 1) << 32, .node = i % 2,
+			.bytes = (SIM_POOL_BLOCKS / SIM_RANGES + !i) * MEMLEASE_BLOCK_BYTES,
+		};
+	d->ioctl = ioctl_among_others;
+	world->module.keep_one = world->sabotage == SIM_KEEP;
+	SIM_MUST(backend_reserved_open(&b, &setup, d) == 0, "the backend does not open");
+	return b;
+}
+
 struct backend *sim_backend(void)
 {
-	struct backend *b = calloc(1, sizeof(*b));
+	struct backend *b;
+
+	if (world->served)
+		return served_backend();
+	b = calloc(1, sizeof(*b));
 
 	SIM_MUST(b, "out of memory");
 	*b = (struct backend){ .ops = &fake_ops, .name = "fake", .zeroes_itself = true,

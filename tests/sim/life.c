@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,7 @@
 #define SIM_CRASHED 2
 #define S_NS 1000000000ULL
 
-static struct lender *lender;
+struct lender *lender;
 
 static void die_here(const char *where)
 {
@@ -35,7 +34,7 @@ static void on_served(void *ctx, struct lend_vm *vm, enum memlease_region region
 	(void)vm;
 	(void)region;
 	(void)slot;
-	world->served++;
+	world->woken++;
 }
 
 static void on_config(void *ctx, struct lend_vm *vm)
@@ -120,7 +119,7 @@ static void want_zeros(struct lend_vm *vm, enum memlease_region region, uint64_t
 	struct sim_region *r = sim_region_of(vm, region);
 
 	for (uint64_t i = first; i < first + count; i++) {
-		SIM_MUST(!r->behind[i], "%s slot %llu was given up and is still there", r->name,
+		SIM_MUST(!sim_behind(r, i), "%s slot %llu was given up and is still there", r->name,
 			 (unsigned long long)i);
 		r->want[i] = 0;
 		r->unsure[i] = false;
@@ -133,6 +132,7 @@ static int regions_left(void)
 {
 	int n = 0;
 
+	sim_follow_windows();
 	for (int i = 0; i < SIM_REGIONS_MAX; i++)
 		n += world->regions[i].name[0] == '\0';
 	return n;
@@ -153,6 +153,7 @@ static void step_create(void)
 	spec.limit_blocks = spec.boot_blocks + 1 + sim_random(50);
 	spec.guarantee_blocks = sim_chance(50) ? sim_random(spec.limit_blocks / 2 + 1) : 0;
 	lend_vm_create(lender, &spec, &vm, why, sizeof(why));
+	sim_follow_windows();
 }
 
 static void step_attach(struct lend_vm *vm)
@@ -176,8 +177,10 @@ static void step_end(struct lend_vm *vm)
 {
 	int qemu = qemu_of(vm);
 
-	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
+	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
 		want_unsure(vm, (enum memlease_region)r, 0, lend_region_blocks(vm, r));
+		sim_region_of(vm, r)->live = false;
+	}
 	free_qemu(qemu);
 	lend_vm_end(vm, "simulated");
 }
@@ -222,24 +225,22 @@ static void step_report(struct lend_vm *vm)
 		 "report");
 	/* Serving waiters may have filled some of them again, with zeros. */
 	for (uint64_t i = first; i < first + count; i++) {
-		SIM_MUST(!r->behind[i] || !r->content[i], "reported, and not zeros");
+		SIM_MUST(!sim_behind(r, i) || !*sim_content(r, i), "reported, and not zeros");
 		r->want[i] = 0;
 		r->unsure[i] = false;
 	}
 }
 
-/* The vCPU goes on: it reads what is there, and writes. */
-static void guest_writes(struct sim_region *r, uint64_t slot)
+/* A touch below the guarantee may wait: for zeroing, or for what is not the pool's. */
+static bool excused(int ret)
 {
-	SIM_MUST(r->behind[slot], "%s slot %llu was served and nothing is there", r->name,
-		 (unsigned long long)slot);
-	SIM_MUST(r->content[slot] == r->want[slot] || (r->unsure[slot] && !r->content[slot]),
-		 "%s slot %llu holds %llu, the guest expects %llu", r->name,
-		 (unsigned long long)slot, (unsigned long long)r->content[slot],
-		 (unsigned long long)r->want[slot]);
-	r->content[slot] = ++world->stamp;
-	r->want[slot] = world->stamp;
-	r->unsure[slot] = false;
+	const struct table *t = &lender->pool.table;
+
+	if (!world->served)
+		return sim_any_foreign();
+	return ret == -EIO ||
+	       (!table_count(t, BLOCK_CLEAN) && fake_supply_empty(&world->module)) ||
+	       table_count(t, BLOCK_RETIRED) > lender->source_blocks;
 }
 
 static void step_touch(struct lend_vm *vm)
@@ -250,6 +251,7 @@ static void step_touch(struct lend_vm *vm)
 	struct sim_region *r = sim_region_of(vm, region);
 	uint64_t resident = vm_resident(vm), guarantee = vm->rec->spec.guarantee_blocks;
 	uint64_t more = 1 + sim_random(12);
+	bool waited;
 
 	for (; more && slot < size; more--, slot++) {
 		int ret;
@@ -257,14 +259,41 @@ static void step_touch(struct lend_vm *vm)
 		if (!lend_committed(vm, region, slot, 1))
 			continue;
 		resident = vm_resident(vm);
+		/* Who waits already is served when the event loop comes to it. */
+		waited = world->served && wait_has(vm, region, slot);
 		ret = lend_touch(vm, region, slot);
 		if (ret == 0)
-			guest_writes(r, slot);
+			sim_guest_writes(r, slot);
 		else
 			world->waited++;
-		SIM_MUST(ret == 0 || resident >= guarantee || sim_any_foreign(),
-			 "a touch below the guarantee waits");
+		/* Touches that the lender has heard of only now count, too. */
+		if (vm_resident(vm) > resident)
+			resident = vm_resident(vm);
+		SIM_MUST(ret == 0 || resident >= guarantee || waited || excused(ret),
+			 "a touch below the guarantee waits: %d, %llu of %llu resident, %u clean, supply of %u",
+			 ret, (unsigned long long)resident, (unsigned long long)guarantee,
+			 table_count(&lender->pool.table, BLOCK_CLEAN),
+			 world->module.rings.supply_head - world->module.supply_tail);
 	}
+}
+
+/* The module refuses; the daemon learns of it, and ends the VM, saying why. */
+static void vacant_write(struct lend_vm *vm, uint64_t slot)
+{
+	struct fake_window *w = fake_named(&world->module,
+					   lend_region_path(vm, MEMLEASE_REGION_WINDOW));
+	char want[40];
+	uint32_t block;
+
+	world->module.now_ns = world->boot_ns;
+	SIM_MUST(fake_touch(&world->module, w, (uint32_t)slot, true, (uint32_t)vm->rec->pid,
+			    &block) == FAKE_FAILS, "a vacant slot can be written to");
+	snprintf(want, sizeof(want), "slot %llu of the window", (unsigned long long)slot);
+	lender_events(lender);
+	world->overflow_seen = world->module.rings.overflow;
+	SIM_MUST(strstr(vm->rec->broken_text, want) || vm->rec->broken != MEMLEASE_BROKEN_TOUCH,
+		 "VM %s wrote to slot %llu, its reason is: %s", lend_vm_name(vm),
+		 (unsigned long long)slot, vm->rec->broken_text);
 }
 
 static void step_vacant_touch(struct lend_vm *vm)
@@ -274,6 +303,11 @@ static void step_vacant_touch(struct lend_vm *vm)
 
 	if (qemu < 0 || lend_committed(vm, MEMLEASE_REGION_WINDOW, slot, 1) || !sim_chance(5))
 		return;
+	if (world->served) {
+		vacant_write(vm, slot);
+		step_end(vm);
+		return;
+	}
 	SIM_MUST(lend_touch(vm, MEMLEASE_REGION_WINDOW, slot) == -EACCES, "vacant touch served");
 	step_end(vm);
 }
@@ -349,6 +383,8 @@ static void step_foreign(struct lend_vm *vm)
 	struct sim_region *r = sim_region_of(vm, MEMLEASE_REGION_WINDOW);
 	uint64_t slot = sim_random(r->blocks);
 
+	if (world->served)
+		return;
 	/* What it does between two ticks is seen a second late; here the tick comes first. */
 	lender_tick(lender);
 	if (lend_resetting(vm))
@@ -375,8 +411,11 @@ static void step_time(void)
 	sim_pass(1 + sim_random(most_ns[sim_random(5)]));
 	if (sim_chance(2))
 		sim_jump_wall((int64_t)sim_random(4000000) - 2000000);
-	if (sim_chance(60))
+	if (sim_chance(60)) {
 		lender_tick(lender);
+		if (!lender->resync)
+			world->overflow_seen = world->module.rings.overflow;
+	}
 }
 
 /* No file can grow past a byte; what is mapped already can be written. */
@@ -389,10 +428,88 @@ static void set_disk(bool full)
 	setrlimit(RLIMIT_FSIZE, &limit);
 }
 
+/* What the zeroing threads do, a few blocks at a time. */
+static void step_zero(void)
+{
+	struct pool_user *u = pool_self(&lender->pool);
+	uint32_t blocks[16], n = pool_take_dirty(u, blocks, 1 + (uint32_t)sim_random(16));
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (sim_chance(5)) {
+			pool_undo_dirty(u, blocks[i]);
+			continue;
+		}
+		SIM_MUST(!world->module.owner[blocks[i]], "block %u is zeroed behind a slot", blocks[i]);
+		world->module.content[blocks[i]] = 0;
+		pool_clean(u, blocks[i]);
+	}
+}
+
+/* The hardware finds a block bad. What it held is lost; the guest knows that it is. */
+static void step_error(void)
+{
+	uint32_t block = (uint32_t)sim_random(world->module.blocks);
+	uint64_t owner = world->module.owner[block];
+	struct fake_window *w = owner && owner < FAKE_MODULE ?
+				fake_find(&world->module, (uint32_t)(owner >> 32)) : NULL;
+	struct sim_region *r = w ? sim_region_find(w->name) : NULL;
+
+	if (table_count(&lender->pool.table, BLOCK_RETIRED) > SIM_RETIRED_MAX)
+		return;
+	world->module.now_ns = world->boot_ns;
+	if (fake_retire(&world->module, block) == 0 && r) {
+		r->want[(uint32_t)owner] = 0;
+		r->unsure[(uint32_t)owner] = true;
+	}
+}
+
+static void step_move(void)
+{
+	uint32_t block = (uint32_t)sim_random(world->module.blocks);
+	struct block_word w;
+
+	served_read_all(lender);
+	w = table_word(&lender->pool.table, block);
+	if (w.state == BLOCK_LENT)
+		compact_move(lender, block, (uint32_t)sim_random(lender->pool.area_count));
+}
+
+static void step_events(void)
+{
+	lender_events(lender);
+	if (!lender->resync)
+		world->overflow_seen = world->module.rings.overflow;
+}
+
+/* What only a source that serves touches has; true: that was the step. */
+static bool step_served(void)
+{
+	uint64_t what = sim_random(100);
+
+	if (!world->served || what >= 60)
+		return false;
+	if (what < 20)
+		sim_task_touches();
+	else if (what < 35)
+		step_events();
+	else if (what < 52)
+		step_zero();
+	else if (what < 58)
+		step_move();
+	else if (sim_chance(3))
+		step_error();
+	else
+		world->module.touches_max = sim_chance(20) ? 3 : 0;
+	return true;
+}
+
 static void one_step(void)
 {
 	struct lend_vm *vm = some_vm();
 	uint64_t what = sim_random(1000);
+
+	if (step_served())
+		return;
 
 	if (sim_chance(2))
 		world->disk_full = !world->disk_full;
@@ -428,117 +545,6 @@ static void one_step(void)
 		step_time();
 }
 
-/* --- checks --- */
-
-/* The table, the backend and what guests expect agree. */
-static void check_world(void)
-{
-	struct pool_status st;
-
-	lender_validate(lender);
-	lender_status(lender, &st);
-	SIM_MUST(st.fs_resident_blocks == sim_present(), "blocks in regions of no VM");
-	SIM_MUST(st.free_blocks + st.lent_blocks == SIM_POOL_BLOCKS, "blocks are missing");
-	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
-		const struct sim_region *r = &world->regions[i];
-
-		for (uint64_t s = 0; r->name[0] && s < r->blocks; s++) {
-			if (r->want[s] && !r->unsure[s])
-				SIM_MUST(r->behind[s] && r->content[s] == r->want[s],
-					 "%s slot %llu has lost its contents", r->name,
-					 (unsigned long long)s);
-		}
-	}
-}
-
-static void check_count(const struct lend_vm *vm)
-{
-	SIM_MUST(vm_resident(vm) == sim_resident(vm->rec->uuid),
-		 "VM %s: %llu blocks by count, %llu in memory", lend_vm_name(vm),
-		 (unsigned long long)vm_resident(vm),
-		 (unsigned long long)sim_resident(vm->rec->uuid));
-}
-
-/* Every VM's resident count is what is there. */
-static void check_counts(void)
-{
-	struct lend_vm *vm = NULL;
-
-	while ((vm = lend_vm_next(lender, vm)))
-		check_count(vm);
-	for (vm = lender->jobs; vm; vm = vm->job_next)
-		check_count(vm);
-}
-
-/* At every step each meter stands where the observer stands. */
-static void check_meter(const struct lend_vm *vm)
-{
-	const struct meter_state *m = meter_now(&vm->rec->meter);
-	ml_u128 resident = m->total.resident_ns +
-			   (ml_u128)m->counts.resident * (world->boot_ns - m->at_ns);
-	const struct sim_seen *of = sim_seen_of(vm->rec->uuid);
-	ml_u128 seen = of->resident_ns;
-
-	/* Where it cannot be known since when a block was there, it is billed later, never earlier. */
-	SIM_MUST(resident >= seen && resident <= seen + of->unseen_ns, "VM %s: metered %llu resident ns, seen %llu", lend_vm_name(vm),
-		 (unsigned long long)resident, (unsigned long long)seen);
-}
-
-static void check_meters(void)
-{
-	struct lend_vm *vm = NULL;
-
-	while ((vm = lend_vm_next(lender, vm)))
-		check_meter(vm);
-	for (vm = lender->jobs; vm; vm = vm->job_next)
-		check_meter(vm);
-	for (vm = lender->ended; vm; vm = vm->next)
-		check_meter(vm);
-}
-
-/* Rows of one VM: in order, without overlap, and their sums the exact integrals. */
-static void check_bill(sqlite3_stmt *st, const struct sim_seen *seen)
-{
-	ml_u128 resident = 0, committed = 0, guarantee = 0;
-	int64_t last = INT64_MIN;
-
-	sqlite3_reset(st);
-	sqlite3_bind_text(st, 1, seen->uuid, -1, SQLITE_STATIC);
-	while (sqlite3_step(st) == SQLITE_ROW) {
-		int64_t start = sqlite3_column_int64(st, 0), until = sqlite3_column_int64(st, 1);
-
-		SIM_MUST(start >= last && until >= start, "VM %s: rows overlap", seen->uuid);
-		last = until;
-		resident += (uint64_t)sqlite3_column_int64(st, 2);
-		committed += (uint64_t)sqlite3_column_int64(st, 3);
-		guarantee += (uint64_t)sqlite3_column_int64(st, 4);
-	}
-	SIM_MUST(resident >= seen->resident_ns &&
-		 resident <= seen->resident_ns + seen->unseen_ns && committed == seen->committed_ns &&
-		 guarantee == seen->guarantee_ns,
-		 "VM %s: billed %llu resident, %llu committed, %llu guarantee ns; seen %llu, %llu, %llu",
-		 seen->uuid, (unsigned long long)resident, (unsigned long long)committed,
-		 (unsigned long long)guarantee, (unsigned long long)seen->resident_ns,
-		 (unsigned long long)seen->committed_ns, (unsigned long long)seen->guarantee_ns);
-}
-
-static void check_ledger(void)
-{
-	sqlite3_stmt *st;
-	sqlite3 *db;
-
-	SIM_MUST(sqlite3_open(world->ledger, &db) == SQLITE_OK, "ledger");
-	SIM_MUST(sqlite3_prepare_v2(db,
-				    "SELECT start_ms, until_ms, resident_block_ns, committed_block_ns,"
-				    " guarantee_block_ns FROM usage JOIN vm ON vm.id = usage.vm"
-				    " WHERE uuid = ?1 ORDER BY start_ms",
-				    -1, &st, NULL) == SQLITE_OK, "ledger");
-	for (size_t i = 0; i < world->seen_count; i++)
-		check_bill(st, &world->seen[i]);
-	sqlite3_finalize(st);
-	sqlite3_close(db);
-}
-
 /* After the storm: all end, all is billed, nothing is left. */
 static void finish(void)
 {
@@ -557,7 +563,8 @@ static void finish(void)
 	lender_tick(lender);
 	check_world();
 	lender_status(lender, &st);
-	SIM_MUST(st.free_blocks == SIM_POOL_BLOCKS && !sim_present(), "blocks are still lent");
+	SIM_MUST(st.free_blocks + st.retired_blocks == SIM_POOL_BLOCKS && !sim_present(),
+		 "blocks are still lent");
 	SIM_MUST(!lender->ended, "an ended VM is still remembered");
 	lender_close(lender);
 	check_ledger();
@@ -576,10 +583,13 @@ void sim_life(void)
 	ml_step_hook = die_here;
 	lend_slice_blocks = world->seed % 4 ? 1 + (uint32_t)world->seed % 9 : LEND_SLICE_BLOCKS;
 	signal(SIGXFSZ, SIG_IGN);
-	ret = lender_open_on(&lender, &config, &hooks, sim_backend(), LENDER_LEDGER_INLINE);
+	ret = lender_open_on(&lender, &config, &hooks, sim_backend(),
+			     LENDER_LEDGER_INLINE | LENDER_NO_ZEROING);
 	SIM_MUST(ret == 0, "the lender does not open: %s", strerror(-ret));
 	world->alive_ns = world->boot_ns;
 	sim_all_seen();
+	world->overflow_seen = world->module.rings.overflow;
+	sim_follow_windows();
 	send_resets_again();
 	see_jobs();
 	check_world();

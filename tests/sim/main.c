@@ -2,8 +2,10 @@
 /*
  * memlease-sim: hosts, guests, QEMUs, clocks and crashes from one seed.
  *
- *   memlease-sim [--seed N] [--seeds COUNT] [--steps M] [--sabotage keep|share]
+ *   memlease-sim [--seed N] [--seeds COUNT] [--steps M] [--served] [--sabotage keep|share]
  *
+ * With --served the memory is the backend `reserved` on a stand-in for the host's
+ * module, which serves touches by itself, at any time, and while no daemon runs.
  * The parent is the machine. Each life of the daemon is a child that dies for
  * good between any two writes of what survives it; the next one must find its way.
  * Between two lives time passes and QEMUs may end. On failure the seed is printed;
@@ -58,6 +60,7 @@ static void fill_qemus(void)
 
 static void kill_qemu(int i)
 {
+	sim_qemu_ends(world->qemu[i]);
 	kill(world->qemu[i], SIGKILL);
 	waitpid(world->qemu[i], NULL, 0);
 	world->qemu[i] = 0;
@@ -71,7 +74,12 @@ static void between_lives(void)
 	int i = (int)sim_random(SIM_QEMUS);
 
 	sim_check_mapped();
+	sim_follow_windows();
 	sim_rescue();
+	for (uint64_t n = sim_random(12); world->served && n; n--) {
+		sim_task_touches();
+		sim_pass(sim_random(most_ns[sim_random(3)]));
+	}
 	sim_pass(sim_random(most_ns[sim_random(5)]));
 	if (world->qemu[i] && world->qemu_used[i] && sim_chance(15))
 		kill_qemu(i);
@@ -110,6 +118,7 @@ static int one_life(void)
 }
 
 static enum sim_sabotage sabotage;
+static bool served;
 
 static int make_world(uint64_t seed, uint64_t steps)
 {
@@ -118,6 +127,7 @@ static int make_world(uint64_t seed, uint64_t steps)
 	world->random = seed * 0x2545f4914f6cdd1dULL + 1;
 	world->steps = steps;
 	world->sabotage = sabotage;
+	world->served = served;
 	world->boot_ns = 100 * S_NS + sim_random(S_NS);
 	world->wall_ms = 1750000000000LL + (int64_t)sim_random(100000000);
 	snprintf(world->crashed_at, sizeof(world->crashed_at), "none");
@@ -150,9 +160,9 @@ static int run_seed(uint64_t seed, uint64_t steps)
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	if (ret < 0)
-		fprintf(stderr, "seed %llu failed; run it again: memlease-sim --seed %llu --steps %llu\n",
+		fprintf(stderr, "seed %llu failed; run it again: memlease-sim --seed %llu --steps %llu%s\n",
 			(unsigned long long)seed, (unsigned long long)seed,
-			(unsigned long long)steps);
+			(unsigned long long)steps, served ? " --served" : "");
 	nftw(world->dir, rm_one, 16, FTW_DEPTH | FTW_PHYS);
 	return ret;
 }
@@ -164,6 +174,7 @@ int main(int argc, char **argv)
 		{ "seeds", required_argument, NULL, 'c' },
 		{ "steps", required_argument, NULL, 'm' },
 		{ "sabotage", required_argument, NULL, 'x' },
+		{ "served", no_argument, NULL, 'd' },
 		{ 0 },
 	};
 	const struct rlimit no_core = { 0, 0 };
@@ -179,6 +190,8 @@ int main(int argc, char **argv)
 			seeds = value;
 		else if (opt == 'm')
 			steps = value;
+		else if (opt == 'd')
+			served = true;
 		else if (opt == 'x')
 			sabotage = strcmp(optarg, "keep") == 0 ? SIM_KEEP : SIM_SHARE;
 		else

@@ -4,7 +4,7 @@
 # The simulation for a few seconds, and that it notices what it is there to notice.
 sim=build/sim/memlease-sim
 
-echo 1..6
+echo 1..8
 if out=$($sim --seed 1 --seeds 20 --steps 500 2>&1); then
 	echo "ok 1 - $out"
 else
@@ -35,3 +35,14 @@ for how in early lazy; do
 		echo "ok $n - blocks that are put back or called clean too early ($how) are noticed"
 	fi
 done
+if out=$($sim --served --seed 1 --seeds 20 --steps 500 2>&1); then
+	echo "ok 7 - $out"
+else
+	echo "not ok 7 - simulation of a reserved pool"
+	echo "$out" | sed 's/^/# /'
+fi
+if $sim --served --seed 1 --seeds 3 --steps 500 --sabotage keep >/dev/null 2>&1; then
+	echo "not ok 8 - a module that keeps a block goes unnoticed"
+else
+	echo "ok 8 - a module that keeps a block is noticed"
+fi

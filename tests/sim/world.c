@@ -87,6 +87,23 @@ static const struct record *read_record(int dirfd, const char *name)
 	return (const void *)buffer;
 }
 
+/* Blocks that the record has behind slots and the module has not: an error took them. */
+static uint64_t gone(const struct record *rec, int region)
+{
+	const uint32_t *slots = rec->slots + (region == MEMLEASE_REGION_BOOT ? 0 :
+					      rec->spec.boot_blocks);
+	struct sim_region *r;
+	char name[64];
+	uint64_t n = 0;
+
+	snprintf(name, sizeof(name), "%.36s.%s", rec->uuid,
+		 region == MEMLEASE_REGION_BOOT ? "boot" : "window");
+	r = sim_region_find(name);
+	for (uint64_t i = 0; r && i < r->blocks; i++)
+		n += slots[i] >> 30 == SLOT_RESIDENT && !sim_behind(r, i);
+	return n;
+}
+
 static void observe_record(int dirfd, const char *name, uint64_t ns)
 {
 	const struct record *rec = read_record(dirfd, name);
@@ -95,6 +112,8 @@ static void observe_record(int dirfd, const char *name, uint64_t ns)
 
 	seen->resident_ns += (ml_u128)(sim_resident(rec->uuid) - unseen) * ns;
 	seen->unseen_ns += (ml_u128)unseen * ns;
+	for (int i = 0; world->served && i < MEMLEASE_REGION_COUNT; i++)
+		seen->unseen_ns += (ml_u128)gone(rec, i) * ns;
 	if (rec->ended_ms >= 0 || rec->ending)
 		return;
 	for (uint64_t i = 0; i < rec->spec.boot_blocks + rec->window_blocks; i++)
@@ -153,8 +172,25 @@ static void rescue_one(int dirfd, const char *name, uint64_t percent)
 	seen_of(rec->uuid)->unseen_ns += world->boot_ns - world->alive_ns;
 }
 
+static void ends_one(int dirfd, const char *name, uint64_t pid)
+{
+	const struct record *rec = read_record(dirfd, name);
+
+	for (int i = 0; rec->pid == (int32_t)pid && i < SIM_REGIONS_MAX; i++) {
+		if (!strncmp(world->regions[i].name, rec->uuid, 36))
+			world->regions[i].live = false;
+	}
+}
+
+void sim_qemu_ends(pid_t pid)
+{
+	each_record(ends_one, (uint64_t)pid);
+}
+
 void sim_rescue(void)
 {
+	if (world->served)
+		return;
 	each_record(rescue_one, 20);
 }
 
@@ -171,9 +207,10 @@ void sim_jump_wall(int64_t ms)
 	world->wall_ms += ms;
 }
 
-void sim_check_mapped(void)
+/* The same, where the module may have taken blocks from what was offered to it. */
+static void check_mapped_served(void)
 {
-	uint64_t words[SIM_POOL_BLOCKS];
+	uint64_t words[FAKE_BLOCKS_MAX];
 	char path[128];
 	ssize_t n;
 	int fd;
@@ -181,10 +218,50 @@ void sim_check_mapped(void)
 	snprintf(path, sizeof(path), "%s/blocks", world->state);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return;		/* it died before it made one */
-	n = pread(fd, words, sizeof(words), 4096);
+		return;
+	n = pread(fd, words, world->module.blocks * sizeof(words[0]), 4096);
 	close(fd);
-	SIM_MUST(n == (ssize_t)sizeof(words), "block table: %zd bytes", n);
+	SIM_MUST(n == (ssize_t)(world->module.blocks * sizeof(words[0])), "block table: %zd bytes", n);
+	for (uint32_t b = 0; b < world->module.blocks; b++) {
+		enum block_state s = block_unpack(words[b]).state;
+		uint64_t owner = world->module.owner[b];
+
+		SIM_MUST(!owner || owner >= FAKE_MODULE || s == BLOCK_LENT || s == BLOCK_OFFERED ||
+			 s == BLOCK_MOVING, "block %u is %s by the table, and behind a slot", b,
+			 block_state_name(s));
+		SIM_MUST(s != BLOCK_CLEAN || !world->module.content[b],
+			 "block %u is clean by the table, and is not", b);
+	}
+	for (uint32_t i = world->module.supply_tail; i != world->module.rings.supply_head &&
+	     world->module.rings.supply_head - i <= MEMLEASE_POOL_SUPPLY; i++) {
+		uint32_t b = world->module.rings.supply[i % MEMLEASE_POOL_SUPPLY];
+
+		SIM_MUST(block_unpack(words[b]).state == BLOCK_OFFERED ||
+			 block_unpack(words[b]).state == BLOCK_RETIRED,
+			 "block %u is in the supply and %s", b,
+			 block_state_name(block_unpack(words[b]).state));
+	}
+}
+
+void sim_check_mapped(void)
+{
+	uint64_t words[FAKE_BLOCKS_MAX];
+	char path[128];
+	ssize_t n;
+	int fd;
+
+	if (world->served) {
+		check_mapped_served();
+		return;
+	}
+
+	snprintf(path, sizeof(path), "%s/blocks", world->state);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;		/* it died before it made one */
+	n = pread(fd, words, SIM_POOL_BLOCKS * sizeof(words[0]), 4096);
+	close(fd);
+	SIM_MUST(n == (ssize_t)(SIM_POOL_BLOCKS * sizeof(words[0])), "block table: %zd bytes", n);
 	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
 		const struct sim_region *r = &world->regions[i];
 

@@ -15,7 +15,18 @@
 #include "../../host/base/wide.h"
 #include "../../host/lend/lender.h"
 
+void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+#define SIM_MUST(cond, ...) \
+	do { \
+		if (!(cond)) \
+			sim_fail(__VA_ARGS__); \
+	} while (0)
+#define FAKE_MUST SIM_MUST
+#include "../lib/fake_pool.h"
+
 #define SIM_POOL_BLOCKS 64
+#define SIM_RANGES 4		/* of the stand-in for the module, far apart; one block more in all */
+#define SIM_RETIRED_MAX 6
 #define SIM_PERIOD_S 900
 #define SIM_SLOTS_MAX 64	/* of one region */
 #define SIM_REGIONS_MAX 64
@@ -35,6 +46,7 @@ struct sim_region {
 	bool unsure[SIM_SLOTS_MAX];	/* or zeros: it was being given back when the daemon died */
 	bool unseen[SIM_SLOTS_MAX];	/* foreign, and no daemon has looked since */
 	bool emptying;			/* QEMU has sent a reset, and has not seen its end */
+	bool live;			/* its VM has not ended: it may be touched */
 };
 
 /* What the observer has seen of one VM. */
@@ -56,7 +68,7 @@ struct world {
 	uint64_t crashes;
 	uint64_t stamp;			/* last content written by a guest */
 	uint64_t next_name;
-	uint64_t served, waited;
+	uint64_t woken, waited;
 	bool final;
 	bool disk_full;			/* the ledger cannot be written */
 	enum sim_sabotage sabotage;
@@ -64,6 +76,9 @@ struct world {
 	char dir[64];
 	char state[80];
 	char ledger[80];
+	bool served;			/* by the stand-in for the module, in place of the fake backend */
+	struct fake_pool module;
+	uint64_t overflow_seen;		/* by a daemon that has read all slots since */
 	struct sim_region regions[SIM_REGIONS_MAX];
 	struct sim_seen seen[SIM_SEEN_MAX];
 	size_t seen_count;
@@ -73,20 +88,18 @@ struct world {
 
 extern struct world *world;
 
+/* Blocks that the table has. */
+static inline uint32_t sim_blocks(void)
+{
+	return world->served ? world->module.blocks : SIM_POOL_BLOCKS;
+}
+
 /* A number below n. */
 uint64_t sim_random(uint64_t n);
 static inline bool sim_chance(uint64_t percent)
 {
 	return sim_random(100) < percent;
 }
-
-/* Ends the life with a message that names the seed; the run has failed. */
-void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
-#define SIM_MUST(cond, ...) \
-	do { \
-		if (!(cond)) \
-			sim_fail(__VA_ARGS__); \
-	} while (0)
 
 extern const struct ml_clock sim_clock;
 /* Let time pass, the observer looking on; nothing else moves meanwhile. */
@@ -99,6 +112,15 @@ const struct sim_seen *sim_seen_of(const char *uuid);
 struct backend *sim_backend(void);
 struct sim_region *sim_region_find(const char *name);
 struct sim_region *sim_region_of(struct lend_vm *vm, enum memlease_region region);
+/* Is a block behind the slot? And what does it hold? Where none is, NULL. */
+bool sim_behind(const struct sim_region *r, uint64_t slot);
+uint64_t *sim_content(struct sim_region *r, uint64_t slot);
+/* The stand-in for the module: regions are of windows, and follow them. */
+void sim_follow_windows(void);
+/* Some task of some VM touches a slot that it may touch, or not; daemon or no daemon. */
+void sim_task_touches(void);
+/* The vCPU goes on: it reads what is there, and writes. */
+void sim_guest_writes(struct sim_region *r, uint64_t slot);
 /* Blocks behind both regions of a VM; and those of them that are unseen. */
 uint64_t sim_resident(const char *uuid);
 uint64_t sim_unseen(const char *uuid);
@@ -108,8 +130,19 @@ void sim_all_seen(void);
 void sim_rescue(void);
 uint64_t sim_present(void);
 bool sim_any_foreign(void);
+/* A QEMU is gone, and its VM's tasks with it. */
+void sim_qemu_ends(pid_t pid);
 /* Right after a crash: no block that is behind a slot is free by the table's file. */
 void sim_check_mapped(void);
+
+/* The daemon's, while it lives. */
+extern struct lender *lender;
+
+/* checks.c: the table, the backend and what guests expect agree; counts; meters; the ledger at the end. */
+void check_world(void);
+void check_counts(void);
+void check_meters(void);
+void check_ledger(void);
 
 /* One life of the daemon: returns when the run is through; dies in between. */
 void sim_life(void);

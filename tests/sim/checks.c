@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What must hold after each step, and at the end of a run; called by life.c.
+ */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "world.h"
+
+/* The table, the backend and what guests expect agree. */
+void check_world(void)
+{
+	struct pool_status st;
+
+	sim_follow_windows();
+	lender_validate(lender);
+	lender_status(lender, &st);
+	SIM_MUST(st.fs_resident_blocks == sim_present(), "blocks in regions of no VM");
+	SIM_MUST(st.free_blocks + st.lent_blocks + st.retired_blocks == SIM_POOL_BLOCKS,
+		 "blocks are missing");
+	sim_check_mapped();
+	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
+		const struct sim_region *r = &world->regions[i];
+
+		for (uint64_t s = 0; r->name[0] && s < r->blocks; s++) {
+			if (r->want[s] && !r->unsure[s])
+				SIM_MUST(sim_behind(r, s) &&
+					 *sim_content((struct sim_region *)r, s) == r->want[s],
+					 "%s slot %llu has lost its contents", r->name,
+					 (unsigned long long)s);
+		}
+	}
+}
+
+/* An event that no daemon has read yet says that it has a block no more. */
+static bool lost_unread(const struct lend_vm *vm)
+{
+	const struct memlease_rings *rings = &world->module.rings;
+
+	(void)vm;
+	for (uint32_t i = rings->touches_tail; world->served && i != rings->touches_head; i++) {
+		if (rings->touches[i % MEMLEASE_POOL_TOUCHES].type == MEMLEASE_TOUCH_ERROR)
+			return true;
+	}
+	return world->served && rings->overflow != world->overflow_seen;
+}
+
+static void check_count(const struct lend_vm *vm)
+{
+	SIM_MUST(vm_resident(vm) + (world->served ? sim_unseen(vm->rec->uuid) : 0) ==
+			 sim_resident(vm->rec->uuid) || lender->resync || lost_unread(vm),
+		 "VM %s: %llu blocks by count, %llu in memory", lend_vm_name(vm),
+		 (unsigned long long)vm_resident(vm),
+		 (unsigned long long)sim_resident(vm->rec->uuid));
+}
+
+/* Every VM's resident count is what is there. */
+void check_counts(void)
+{
+	struct lend_vm *vm = NULL;
+
+	while ((vm = lend_vm_next(lender, vm)))
+		check_count(vm);
+	for (vm = lender->jobs; vm; vm = vm->job_next)
+		check_count(vm);
+}
+
+/* At every step each meter stands where the observer stands. */
+static void check_meter(const struct lend_vm *vm)
+{
+	const struct meter_state *m = meter_now(&vm->rec->meter);
+	ml_u128 resident = m->total.resident_ns +
+			   (ml_u128)m->counts.resident * (world->boot_ns - m->at_ns);
+	const struct sim_seen *of = sim_seen_of(vm->rec->uuid);
+	ml_u128 seen = of->resident_ns;
+
+	/* Where it cannot be known since when a block was there, it is billed later, never earlier. */
+	SIM_MUST(resident >= seen && resident <= seen + of->unseen_ns, "VM %s: metered %llu resident ns, seen %llu", lend_vm_name(vm),
+		 (unsigned long long)resident, (unsigned long long)seen);
+}
+
+void check_meters(void)
+{
+	struct lend_vm *vm = NULL;
+
+	while ((vm = lend_vm_next(lender, vm)))
+		check_meter(vm);
+	for (vm = lender->jobs; vm; vm = vm->job_next)
+		check_meter(vm);
+	for (vm = lender->ended; vm; vm = vm->next)
+		check_meter(vm);
+}
+
+/* Rows of one VM: in order, without overlap, and their sums the exact integrals. */
+static void check_bill(sqlite3_stmt *st, const struct sim_seen *seen)
+{
+	ml_u128 resident = 0, committed = 0, guarantee = 0;
+	int64_t last = INT64_MIN;
+
+	sqlite3_reset(st);
+	sqlite3_bind_text(st, 1, seen->uuid, -1, SQLITE_STATIC);
+	while (sqlite3_step(st) == SQLITE_ROW) {
+		int64_t start = sqlite3_column_int64(st, 0), until = sqlite3_column_int64(st, 1);
+
+		SIM_MUST(start >= last && until >= start, "VM %s: rows overlap", seen->uuid);
+		last = until;
+		resident += (uint64_t)sqlite3_column_int64(st, 2);
+		committed += (uint64_t)sqlite3_column_int64(st, 3);
+		guarantee += (uint64_t)sqlite3_column_int64(st, 4);
+	}
+	SIM_MUST(resident >= seen->resident_ns &&
+		 resident <= seen->resident_ns + seen->unseen_ns && committed == seen->committed_ns &&
+		 guarantee == seen->guarantee_ns,
+		 "VM %s: billed %llu resident, %llu committed, %llu guarantee ns; seen %llu, %llu, %llu",
+		 seen->uuid, (unsigned long long)resident, (unsigned long long)committed,
+		 (unsigned long long)guarantee, (unsigned long long)seen->resident_ns,
+		 (unsigned long long)seen->committed_ns, (unsigned long long)seen->guarantee_ns);
+}
+
+void check_ledger(void)
+{
+	sqlite3_stmt *st;
+	sqlite3 *db;
+
+	SIM_MUST(sqlite3_open(world->ledger, &db) == SQLITE_OK, "ledger");
+	SIM_MUST(sqlite3_prepare_v2(db,
+				    "SELECT start_ms, until_ms, resident_block_ns, committed_block_ns,"
+				    " guarantee_block_ns FROM usage JOIN vm ON vm.id = usage.vm"
+				    " WHERE uuid = ?1 ORDER BY start_ms",
+				    -1, &st, NULL) == SQLITE_OK, "ledger");
+	for (size_t i = 0; i < world->seen_count; i++)
+		check_bill(st, &world->seen[i]);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+}

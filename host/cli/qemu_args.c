@@ -16,6 +16,7 @@
 #include "../base/cleanup.h"
 
 #define MIB_PER_BLOCK 2
+#define BLOCKS_PER_GIB 512
 
 /* A comma inside a value of QEMU's is written twice. */
 static char *double_commas(const char *text)
@@ -77,10 +78,14 @@ static int add_backend(const char *id, const char *path, uint64_t blocks, struct
 
 	if (!quoted)
 		return -ENOMEM;
-	/* reserve=off: on hugetlbfs Linux would set all of it aside; elsewhere it means nothing. */
+	/*
+	 * A page of page tables reaches over an aligned GiB, and stays when what it maps has
+	 * gone: N GiB shall need N of them, not N + 1. QEMU wants whole ones then.
+	 * reserve=off: on hugetlbfs Linux would set all of it aside; elsewhere it means nothing.
+	 */
 	words_optf(out, "-object",
-		   "memory-backend-file,id=%s,size=%" PRIu64 "M,mem-path=%s,share=on,align=2M,prealloc=off,reserve=off",
-		   id, blocks * MIB_PER_BLOCK, quoted);
+		   "memory-backend-file,id=%s,size=%" PRIu64 "M,mem-path=%s,share=on,align=%s,prealloc=off,reserve=off",
+		   id, blocks * MIB_PER_BLOCK, quoted, blocks % BLOCKS_PER_GIB ? "2M" : "1G");
 	return 0;
 }
 

@@ -260,6 +260,19 @@ static void qemu_with_kernel(void **state)
 	assert_string_equal(words.v[words.count - 1], "pvpanic");
 }
 
+static void qemu_aligns_whole_gib(void **state)
+{
+	struct qemu_spec spec = { .qemu = "q", .cpus = 1, .kernel = "k" };
+	auto_words struct words words = { 0 };
+	struct vm_view vm = a_vm;
+
+	(void)state;
+	vm.window_blocks = 1024;
+	assert_int_equal(qemu_args(&vm, &spec, &words), 0);
+	assert_non_null(strstr(value_of(&words, "-object", "id=mlboot"), ",align=2M,"));
+	assert_non_null(strstr(value_of(&words, "-object", "id=mlwindow"), ",align=1G,"));
+}
+
 static void qemu_leaves_alone_what_was_set(void **state)
 {
 	char *extra[] = { "-serial", "file:x", "--display", "gtk", NULL };
@@ -323,6 +336,7 @@ int main(void)
 		cmocka_unit_test(top_frames),
 		cmocka_unit_test(top_shows_zeroing_where_there_is_some), cmocka_unit_test(top_fits_and_scrolls),
 		cmocka_unit_test(remarks), cmocka_unit_test(qemu_with_kernel),
+		cmocka_unit_test(qemu_aligns_whole_gib),
 		cmocka_unit_test(qemu_leaves_alone_what_was_set), cmocka_unit_test(qemu_with_disk),
 		cmocka_unit_test(disk_formats),
 	};

@@ -85,7 +85,7 @@
 #define MEMLEASE_POOL_MAX_EXTENTS	256	/* of one call */
 #define MEMLEASE_POOL_WAIT_MS		60000	/* unless the module's parameter wait_ms says another */
 #define MEMLEASE_POOL_SUPPLY		4096	/* entries */
-#define MEMLEASE_POOL_TOUCHES		65536	/* entries */
+#define MEMLEASE_POOL_TOUCHES		8192	/* entries; a full supply taken leaves half as many */
 
 #define MEMLEASE_POOL_CONTROL		"/dev/memlease_pool"	/* the control device */
 #define MEMLEASE_POOL_WINDOWS		"/dev/memlease/"	/* and those of windows */

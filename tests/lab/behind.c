@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A program of the lab that watches how much memory is behind VMs: for bench-lab, which
- * cannot take times from outside. Reads once in a millisecond, and prints each change,
- * "NANOSECONDS BYTES", until it is killed.
+ * cannot take times from outside. Reads once in a millisecond, and prints each change of
+ * a block or more, "NANOSECONDS BYTES", until it is killed.
  *
  *   behind FILE...  what the file system has allocated to these
  *   behind          what KVM has mapped for all VMs
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define LOOK_NS 1000000
+#define BLOCK_BYTES (2LL << 20)
 #define FILES_MAX 8
 #define KVM_DIR "/sys/kernel/debug/kvm/"
 
@@ -96,7 +97,7 @@ static long long now_ns(void)
 int main(int argc, char **argv)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_NS };
-	uint64_t last = UINT64_MAX;
+	long long last = -BLOCK_BYTES;
 
 	if (argc == 2 && !strcmp(argv[1], "now")) {
 		printf("%lld\n", now_ns());
@@ -106,11 +107,12 @@ int main(int argc, char **argv)
 		open_one(argv[i]);
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	for (;;) {
-		uint64_t got = look();
+		long long got = (long long)look();
 
-		if (got != last)
-			printf("%lld %llu\n", now_ns(), (unsigned long long)got);
-		last = got;
+		if (llabs(got - last) >= BLOCK_BYTES) {
+			printf("%lld %lld\n", now_ns(), got);
+			last = got;
+		}
 		nanosleep(&pause, NULL);
 	}
 }

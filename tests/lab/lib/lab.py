@@ -22,7 +22,7 @@ sys.path.append(os.path.join(HERE, "..", "..", "vm"))	# for its package lib
 from lib import paths  # noqa: E402
 from lib import tap as vm_tap  # noqa: E402
 from lib.console import trouble  # noqa: E402
-from lib.paths import QmpError  # noqa: E402
+from lib.paths import Qmp, QmpError  # noqa: E402
 from lib.remote import Remote, RemoteError, tail  # noqa: E402
 from lib.shell import Shell  # noqa: E402
 from lib.tap import until  # noqa: E402
@@ -36,6 +36,9 @@ BOOT_LIMIT_S = 60
 START_LIMIT_S = 20
 PORTS = ("ttyS2", "ttyS3")	# for the shells of VMs inside
 CONTROL = "/run/memlease/control.sock"
+# MCi_STATUS: valid, enabled, with an address, deferred, poison; a DRAM error by the
+# northbridge's extended code 8.
+MCE_DEFERRED = 1 << 63 | 1 << 60 | 1 << 58 | 1 << 44 | 1 << 43 | 8 << 16
 DAEMON_TROUBLE = ("AddressSanitizer", "runtime error", "assert", "Assert")
 
 
@@ -59,10 +62,12 @@ class Lab(Shell):
         self.dir = tempfile.mkdtemp(prefix="memlease-lab-")
         self.out = os.path.join(self.dir, "qemu.log")
         self.console = os.path.join(self.dir, "lab.console.log")
+        self.machine_socket = os.path.join(self.dir, "qmp")
         self.remote = Remote(os.path.join(self.dir, "port"))
         self.ports = {name: Remote(os.path.join(self.dir, name)) for name in PORTS}
         self.guests = []
         self.daemons = 0	# started so far
+        self.loaded = False	# is the module?
         self.keep_logs = False
         self.process = None
         tap.hosts.append(self)
@@ -76,7 +81,7 @@ class Lab(Shell):
             append += f" memmap={self.carve_mib}M$0x{CARVE_BASE:x}"
         words = [paths.qemu(), "-name", "lab,debug-threads=on", "-nodefaults", "-no-user-config", "-no-reboot",
                  "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt", "-smp", str(self.smp),
-                 "-m", f"{self.memory_mib}M", "-display", "none", "-device", "virtio-rng-pci",
+                 "-m", f"{self.memory_mib}M", "-qmp", f"unix:{self.machine_socket},server=on,wait=off", "-display", "none", "-device", "virtio-rng-pci",
                  "-kernel", built("kernel/vmlinuz"), "-initrd", built("initrd"),
                  "-append", f"{append} {self.append}", "-serial", f"file:{self.console}"]
         for index, remote in enumerate((self.remote, *self.ports.values()), 1):
@@ -93,6 +98,19 @@ class Lab(Shell):
 
     def alive(self):
         return self.process.poll() is None
+
+    def machine(self, line):
+        """A line to the human monitor of the QEMU that is the machine; its answer."""
+        with Qmp(self.machine_socket) as qmp:
+            return qmp("human-monitor-command", command_line=line)
+
+    def memory_error(self, address):
+        """The memory at a physical address goes bad: a deferred error of the memory controller
+        (bank 4 of an AMD), which the kernel finds when it looks next."""
+        self.sh("echo 1 >/sys/devices/system/machinecheck/machinecheck0/check_interval")
+        answer = self.machine(f"mce 0 4 0x{MCE_DEFERRED:x} 0 0x{address:x} 0")
+        if answer.strip():
+            raise AssertionError(f"the machine check was not taken: {answer}")
 
     def read(self, path):
         """The text of a file in the lab."""
@@ -113,14 +131,16 @@ class Lab(Shell):
         if wait:
             self.wait_daemon()
 
-    def pool_daemon(self, *arguments):
-        """A daemon whose pool is as large as the carve-out, with a keeper."""
-        self.daemon("--pool", f"{self.carve_mib}M", "--keep", *arguments)
+    def pool_words(self):
+        """Words for memleased: the carve-out is the pool."""
+        return ["--pool", f"reserved:0x{CARVE_BASE:x},{self.carve_mib}M"]
 
-    def pool_files(self, guest):
-        """Files of the host's that hold a VM's memory; none where no file system counts it."""
-        status = guest.status()
-        return [status["boot-path"], status["window-path"]]
+    def pool_daemon(self, *arguments, keep=True):
+        """Start a daemon whose pool is the carve-out."""
+        if not self.loaded:
+            self.insmod()
+            self.loaded = True
+        self.daemon(*self.pool_words(), *(["--keep"] if keep else []), *arguments)
 
     def wait_daemon(self):
         """Until the daemon answers on its control socket."""
@@ -130,6 +150,12 @@ class Lab(Shell):
             return "return" in self.sh(f"ask {CONTROL} query-version 2>/dev/null", check=False)
         if not until(answers, START_LIMIT_S):
             raise AssertionError("memleased does not answer on its control socket:\n" + self.daemon_log())
+
+    def kill_daemon(self):
+        """kill -9; with a keeper another one comes up by itself."""
+        pid = self.pid()
+        self.sh(f"kill -9 {pid}; while [ -e /proc/{pid} ]; do usleep 10000; done")
+        return pid
 
     def daemon_log(self):
         return self.sh("cat /tmp/memleased-*.log 2>/dev/null", check=False)

@@ -30,22 +30,29 @@ struct block_owner vm_owner(const struct lend_vm *vm, enum memlease_region regio
 				     .slot = (uint32_t)slot };
 }
 
-/* The block goes, as the source would not have it. */
+/*
+ * The source will not have it behind a slot: it was retired just now, or it is behind one
+ * already, against all rules. It is no more to be lent; another will do.
+ */
+static void give_up_block(struct lend_vm *vm, uint32_t block)
+{
+	struct lender *l = vm->lender;
+	uint8_t state = BACKEND_BEHIND;
+
+	l->backend->ops->blocks(l->backend, block, 1, &state);
+	if (state == BACKEND_BEHIND)
+		ml_err("VM %s: block %u was free by the table, and is behind a slot; it is not lent any more",
+		       vm->rec->spec.name, block);
+	else
+		pool_retire(pool_self(&l->pool), block);
+}
+
+/* The block goes, as it could not be put there. */
 static int map_failed(struct lend_vm *vm, struct lend_region *r, uint64_t slot, uint32_t block,
 		      int error)
 {
 	struct lender *l = vm->lender;
-	uint8_t state = BACKEND_UNUSED;
 
-	if (lend_served(l) && error == -EBUSY) {
-		l->backend->ops->blocks(l->backend, block, 1, &state);
-		ml_err("VM %s: block %u was free by the table, and is %s", vm->rec->spec.name,
-		       block, state == BACKEND_BEHIND ? "behind a slot; it is not lent any more"
-						      : "retired");
-		if (state != BACKEND_BEHIND)
-			pool_retire(pool_self(&l->pool), block);
-		return -EAGAIN;
-	}
 	pool_put(pool_self(&l->pool), block);
 	if (lend_served(l) && error == -EEXIST) {
 		/* A touch was faster; the event has it. */
@@ -68,20 +75,27 @@ int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint
 	struct lender *l = vm->lender;
 	struct lend_region *r = &vm->region[region];
 	struct meter_events events = { .touches = 1 };
-	uint32_t block = POOL_NO_BLOCK;
+	uint32_t block;
+	bool refused;
 	int ret;
 
 	meter_advance(&vm->rec->meter, now_ns);
-	if (owed)
-		block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
-	if (block == POOL_NO_BLOCK)
-		block = supply_get(l, vm_owner(vm, region, slot));
-	if (block == POOL_NO_BLOCK) {
-		clean_want(l);
-		return -EAGAIN;
-	}
-	ml_step("map");
-	ret = l->backend->ops->map(&r->at, slot, block);
+	do {
+		block = POOL_NO_BLOCK;
+		if (owed)
+			block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
+		if (block == POOL_NO_BLOCK)
+			block = supply_get(l, vm_owner(vm, region, slot));
+		if (block == POOL_NO_BLOCK) {
+			clean_want(l);
+			return -EAGAIN;
+		}
+		ml_step("map");
+		ret = l->backend->ops->map(&r->at, slot, block);
+		refused = ret == -EBUSY && lend_served(l);
+		if (refused)
+			give_up_block(vm, block);
+	} while (refused);
 	if (ret < 0)
 		return map_failed(vm, r, slot, block, ret);
 	l->source_short = false;

@@ -260,6 +260,7 @@ static void step_touch(struct lend_vm *vm)
 			continue;
 		resident = vm_resident(vm);
 		/* Who waits already is served when the event loop comes to it. */
+		served_read_all(lender);
 		waited = world->served && wait_has(vm, region, slot);
 		ret = lend_touch(vm, region, slot);
 		if (ret == 0)
@@ -439,7 +440,9 @@ static void step_zero(void)
 			pool_undo_dirty(u, blocks[i]);
 			continue;
 		}
-		SIM_MUST(!world->module.owner[blocks[i]], "block %u is zeroed behind a slot", blocks[i]);
+		SIM_MUST(!world->module.owner[blocks[i]] ||
+			 world->module.owner[blocks[i]] == FAKE_RETIRED,
+			 "block %u is zeroed behind a slot", blocks[i]);
 		world->module.content[blocks[i]] = 0;
 		pool_clean(u, blocks[i]);
 	}

@@ -34,7 +34,8 @@ void range_view(const json_t *json, struct range_view *out)
 		.lent_blocks = get_u64(json, "lent-blocks"),
 		.free_blocks = get_u64(json, "free-blocks"),
 		.retired_blocks = get_u64(json, "retired-blocks"),
-		.node = json_integer_value(json_object_get(json, "node")),
+		.node = json_is_integer(json_object_get(json, "node")) ?
+			json_integer_value(json_object_get(json, "node")) : -1,
 	};
 }
 

@@ -44,7 +44,8 @@ static json_t *ranges_json(const struct lender *lender, unsigned int count)
 		lender_range(lender, i, &range);
 		set(one, "base", range.base);
 		set(one, "bytes", range.bytes);
-		json_object_set_new(one, "node", json_integer(range.node));
+		json_object_set_new(one, "node", range.node < 0 ? json_null() :
+				    json_integer(range.node));
 		set(one, "tier", range.tier);
 		set(one, "lent-blocks", range.lent_blocks);
 		set(one, "free-blocks", range.free_blocks);

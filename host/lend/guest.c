@@ -192,7 +192,6 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	struct policy_pool pool;
 	struct policy_vm snap;
 	uint64_t now_ns;
-	bool owed;
 	int ret;
 
 	assert_range(s, slot, 1);
@@ -218,10 +217,7 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	}
 	lender_snapshot(vm->lender, &pool);
 	vm_snapshot(vm, &snap);
-	owed = policy_touch(&pool, &snap);
-	if (owed)
-		wait_kept(vm, &pool);
-	ret = owed || lend_served(vm->lender) ? move_in(vm, region, slot, now_ns, owed) : -EAGAIN;
+	ret = policy_touch(&pool, &snap) ? wait_give(vm, region, slot, now_ns, &pool) : -EAGAIN;
 	if (ret == 0) {
 		/* It may have been there in part, counted as foreign. */
 		if (vm->foreign)

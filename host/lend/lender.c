@@ -385,9 +385,21 @@ static void validate_into(const struct lend_vm *vm, struct sums *sum)
 	sum->unfilled += policy_unfilled(vm->rec->spec.guarantee_blocks, vm_resident(vm));
 }
 
+/* What is offered is neither owed by guarantee nor of the last blocks. */
+static void validate_offered(const struct lender *l)
+{
+	struct policy_pool pool;
+
+	lender_snapshot(l, &pool);
+	MUST(pool.offered <= policy_offer(&pool),
+	     "%" PRIu64 " blocks are offered to all, of %" PRIu64 " that may be", pool.offered,
+	     policy_offer(&pool));
+}
+
 void lender_validate(const struct lender *l)
 {
 	struct sums sum = { 0 };
+	bool errors = table_count(&l->pool.table, BLOCK_RETIRED) > l->source_blocks;
 
 	pool_validate(&l->pool);
 	for (const struct lend_vm *vm = l->first; vm; vm = vm->next) {
@@ -408,9 +420,11 @@ void lender_validate(const struct lender *l)
 	     sum.guarantee == l->guarantee && sum.unfilled == l->unfilled &&
 	     sum.waiting == l->waiting, "sums over VMs do not add up");
 	/* What QEMU takes past its leases is bounded by the file system only. */
-	MUST(sum.foreign || table_count(&l->pool.table, BLOCK_RETIRED) > l->source_blocks ||
+	MUST(sum.foreign || errors ||
 	     lend_free(l) >= sum.unfilled + table_count(&l->pool.table, BLOCK_OFFERED),
 	     "%" PRIu64 " blocks are free, %u of them offered to all, %" PRIu64
 	     " are owed by guarantee",
 	     lend_free(l), table_count(&l->pool.table, BLOCK_OFFERED), sum.unfilled);
+	if (!errors)
+		validate_offered(l);
 }

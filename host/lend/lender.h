@@ -315,8 +315,15 @@ void wait_tell(struct lender *l);
 void wait_forget(struct lend_vm *vm);
 /* Blocks may have become free: serve who may be served, up to LEND_SERVE_MAX; the rest by lender_work(). */
 void wait_serve(struct lender *l);
-/* A touch gets a block, of a pool that is as it was before: is it one of the last? */
-void wait_kept(struct lend_vm *vm, const struct policy_pool *before);
+/*
+ * A touch of a COMMITTED slot gets a block, of a pool that is so and of which policy lets
+ * it have one: of what is offered, if the VM is not below its guarantee and there is any.
+ * As move_in().
+ */
+int wait_give(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns,
+	      const struct policy_pool *pool);
+/* Others than the last blocks were free, and were given or offered. */
+void wait_ample(struct lender *l);
 /* Touches wait: ask guests for memory. */
 void wait_ask(struct lender *l, uint64_t now_ns);
 

@@ -131,8 +131,8 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out)
 {
 	*out = (struct policy_pool){
 		.blocks = l->config.pool_blocks - table_count(&l->pool.table, BLOCK_RETIRED),
-		/* What was offered is as good as given away. */
 		.free = lend_free(l) - table_count(&l->pool.table, BLOCK_OFFERED),
+		.offered = table_count(&l->pool.table, BLOCK_OFFERED),
 		.committed = l->committed,
 		.guarantee = l->guarantee,
 		.unfilled = l->unfilled,

@@ -4,9 +4,11 @@
  * itself. Called by the other files of lend/ only.
  *
  * How many. What is in the supply goes to whoever touches first, so it is never
- * more than is free beyond what VMs lack of their guarantees; and policy sees as
- * free only what is not in it (lender_snapshot()). So a VM below its guarantee always
- * finds a block, and what others take from the supply changes nothing for it. Up to
+ * more than policy_offer(): what is free beyond what VMs lack of their guarantees,
+ * and beyond the last blocks, which are shared out. So a VM below its guarantee always
+ * finds a block, and so does one whose turn at the last blocks has come; what others
+ * take from the supply changes nothing for them. When it comes to the last blocks the
+ * supply is empty, each touch waits for the daemon, and policy decides it. Up to
  * that it follows demand: it doubles whenever it is found nearly used up, and halves
  * in each second in which little of it was used. While touches wait it gets nothing:
  * they are served one by one, in the order that policy says.
@@ -34,12 +36,14 @@ void supply_init(struct lender *l)
 	l->supply.want = least(l);
 }
 
-/* What others' guarantees leave. */
+/* What guarantees and the last blocks leave. */
 static uint32_t allowed(const struct lender *l)
 {
-	uint64_t free_blocks = lend_free(l);
-	uint64_t over = free_blocks > l->unfilled ? free_blocks - l->unfilled : 0;
+	struct policy_pool pool;
+	uint64_t over;
 
+	lender_snapshot(l, &pool);
+	over = policy_offer(&pool);
 	return over < l->backend->supply_most ? (uint32_t)over : l->backend->supply_most;
 }
 
@@ -77,6 +81,7 @@ static void put(struct lender *l, uint32_t n)
 			return;
 		}
 		n -= got;
+		wait_ample(l);
 	}
 }
 

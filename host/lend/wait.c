@@ -106,9 +106,12 @@ static void take(struct lend_vm *vm, struct lend_wait *w, struct lend_wait *befo
 /* Do touches wait for memory, and not only for a block to be zeroed? */
 static bool is_short(const struct lender *l)
 {
-	return l->waiting &&
-	       !(lend_served(l) && lend_free(l) > l->unfilled + table_count(&l->pool.table,
-									  BLOCK_OFFERED));
+	struct policy_pool pool;
+
+	if (!l->waiting || !lend_served(l))
+		return l->waiting;
+	lender_snapshot(l, &pool);
+	return policy_at_last(&pool);
 }
 
 void wait_tell(struct lender *l)
@@ -158,15 +161,19 @@ void wait_forget(struct lend_vm *vm)
 	wait_tell(vm->lender);
 }
 
-void wait_kept(struct lend_vm *vm, const struct policy_pool *before)
+void wait_ample(struct lender *l)
+{
+	l->kept_turn += l->kept_drawn;
+	l->kept_drawn = false;
+}
+
+/* A VM that is not below its guarantee got a block of a pool that was so. */
+static void count_kept(struct lend_vm *vm, const struct policy_pool *before)
 {
 	struct lender *l = vm->lender;
 
-	if (vm_resident(vm) < vm->rec->spec.guarantee_blocks)
-		return;
 	if (!policy_at_last(before)) {
-		l->kept_turn += l->kept_drawn;
-		l->kept_drawn = false;
+		wait_ample(l);
 		return;
 	}
 	if (vm->kept_turn != l->kept_turn)
@@ -174,6 +181,17 @@ void wait_kept(struct lend_vm *vm, const struct policy_pool *before)
 	vm->kept_turn = l->kept_turn;
 	vm->kept_taken++;
 	l->kept_drawn = true;
+}
+
+int wait_give(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns,
+	      const struct policy_pool *pool)
+{
+	bool own = vm_resident(vm) < vm->rec->spec.guarantee_blocks;
+	int ret = move_in(vm, region, slot, now_ns, own || !pool->offered);
+
+	if (ret == 0 && !own)
+		count_kept(vm, pool);
+	return ret;
 }
 
 /* The VM whose turn it is, or NULL; and the pool as it is. */
@@ -214,11 +232,9 @@ void wait_serve(struct lender *l)
 		}
 		region = vm->wait_first->region;
 		slot = vm->wait_first->slot;
-		if (slots_state(&vm->region[region].slots, slot) == SLOT_COMMITTED) {
-			wait_kept(vm, &pool);
-			if (move_in(vm, region, slot, now_ns, true) == -EAGAIN)
-				break;	/* the source is short, or none is clean; tried again later */
-		}
+		if (slots_state(&vm->region[region].slots, slot) == SLOT_COMMITTED &&
+		    wait_give(vm, region, slot, now_ns, &pool) == -EAGAIN)
+			break;	/* the source is short, or none is clean; tried again later */
 		/* The source may have served it meanwhile. */
 		if (!wait_has(vm, region, slot))
 			continue;

@@ -54,16 +54,21 @@ uint64_t policy_kept(const struct policy_pool *pool)
 
 bool policy_at_last(const struct policy_pool *pool)
 {
-	return room(pool->free, pool->unfilled) <= policy_kept(pool);
+	return policy_offer(pool) == 0;
+}
+
+uint64_t policy_offer(const struct policy_pool *pool)
+{
+	return room(room(pool->free + pool->offered, pool->unfilled), policy_kept(pool));
 }
 
 bool policy_touch(const struct policy_pool *pool, const struct policy_vm *vm)
 {
 	uint64_t kept = policy_kept(pool), share = pool->vms ? kept / pool->vms : kept;
 
-	if (!pool->free)
+	if (!pool->free && !pool->offered)
 		return false;
-	if (vm->resident < vm->guarantee)
+	if (vm->resident < vm->guarantee || pool->offered)
 		return true;
 	if (pool->free <= pool->unfilled)
 		return false;

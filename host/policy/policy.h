@@ -13,7 +13,9 @@
  * The last blocks (policy_kept) go to each VM in equal parts: a VM whose every
  * vCPU waited for a block could free none, and were it so with all VMs, nothing
  * would ever be free again. So who fills the pool stops a little before its end,
- * and the others can go on as far as giving back.
+ * and the others can go on as far as giving back. Where blocks are offered to
+ * whoever touches first, neither the last blocks nor what guarantees reserve are
+ * among them (policy_offer): of those nobody has one but by policy_touch().
  */
 #ifndef ML_POLICY_POLICY_H
 #define ML_POLICY_POLICY_H
@@ -30,7 +32,8 @@
 
 struct policy_pool {
 	uint64_t blocks;	/* that can be lent: without retired ones */
-	uint64_t free;
+	uint64_t free;		/* without those that are offered */
+	uint64_t offered;	/* free, and out of our hands: who touches first has them */
 	uint64_t committed;	/* sum over VMs */
 	uint64_t guarantee;	/* sum over VMs */
 	uint64_t unfilled;	/* sum over VMs of guarantee less resident, where positive */
@@ -69,7 +72,13 @@ uint64_t policy_kept(const struct policy_pool *pool);
 /* Would the next block for a VM that is not below its guarantee be one of the last? */
 bool policy_at_last(const struct policy_pool *pool);
 
-/* May a touch of this VM have a block now? If not it waits. */
+/* How many of the free blocks, offered ones included, may be offered. */
+uint64_t policy_offer(const struct policy_pool *pool);
+
+/*
+ * May a touch of this VM have a block now? If not it waits. A VM that is not below its
+ * guarantee has an offered one, where there are any.
+ */
 bool policy_touch(const struct policy_pool *pool, const struct policy_vm *vm);
 
 /*

@@ -39,16 +39,21 @@ static void kill_daemon(struct served *s)
 	s->f.l = NULL;
 }
 
-static void zero_all(struct served *s)
+static void zero_some(struct served *s, uint32_t most)
 {
 	struct pool_user *u = pool_self(&s->f.l->pool);
 	uint32_t block;
 
-	while (pool_take_dirty(u, &block, 1)) {
+	while (most-- && pool_take_dirty(u, &block, 1)) {
 		s->pool->content[block] = 0;
 		pool_clean(u, block);
 	}
 	lender_events(s->f.l);
+}
+
+static void zero_all(struct served *s)
+{
+	zero_some(s, UINT32_MAX);
 }
 
 static int setup_served(void **state)
@@ -199,6 +204,24 @@ static void who_writes_outside_is_ended(void **state)
 	check(s);
 }
 
+/* Touches slots from `first` on until one waits, though the daemon has looked; which one. */
+static uint32_t touch_all(struct served *s, struct lend_vm *vm, uint32_t first)
+{
+	uint32_t i = first;
+
+	for (; i < lend_region_blocks(vm, WINDOW); i++) {
+		enum fake_touched t = touch(vm, WINDOW, i);
+
+		lender_events(s->f.l);
+		if (t == FAKE_WAITS)
+			t = touch(vm, WINDOW, i);
+		if (t != FAKE_RESIDENT)
+			break;
+	}
+	lender_events(s->f.l);
+	return i;
+}
+
 static void a_guarantee_is_never_the_one_that_waits(void **state)
 {
 	struct served *s = *state;
@@ -209,16 +232,11 @@ static void a_guarantee_is_never_the_one_that_waits(void **state)
 
 	borrow(greedy, 0, 127, &reason);
 	borrow(sure, 0, 64, &reason);
-	for (i = 0; i < 127; i++) {
-		if (touch(greedy, WINDOW, i) != FAKE_RESIDENT)
-			break;
-		lender_events(s->f.l);
-	}
-	/* 127 blocks, 40 promised. */
-	assert_int_equal(i, 87);
-	lender_events(s->f.l);
+	/* 127 blocks, 40 promised, the last 3 shared out: one of them for each VM. */
+	assert_int_equal(touch_all(s, greedy, 0), 85);
 	assert_int_equal(status(greedy).waiting, 1);
 	assert_int_equal(s->f.seen.events[LEND_EV_POOL_SHORT], 1);
+	assert_int_equal(pool_status(&s->f).supply_blocks, 0);
 	s->f.boot_ns += S_NS;
 	for (i = 0; i < 40; i++) {
 		/* The supply is empty: the daemon serves it by itself. */
@@ -226,15 +244,74 @@ static void a_guarantee_is_never_the_one_that_waits(void **state)
 		lender_events(s->f.l);
 		assert_int_equal(touch(sure, WINDOW, i), FAKE_RESIDENT);
 	}
-	assert_int_equal(touch(sure, WINDOW, i), FAKE_WAITS);
-	lender_events(s->f.l);
+	/* And its part of the last blocks. */
+	assert_int_equal(touch_all(s, sure, 40), 41);
 	assert_int_equal(status(sure).waiting, 1);
 	check(s);
-	/* It gives back above its guarantee: who waits longest has it. */
+	/* What is given back above a guarantee makes up for the last blocks first. */
 	report(greedy, WINDOW, 0, 1);
 	zero_all(s);
+	assert_int_equal(pool_status(&s->f).free_blocks, 2);
+	assert_int_equal(status(greedy).waiting, 1);
+	/* More: who waits longest has it, then the other. */
+	report(greedy, WINDOW, 1, 2);
+	zero_all(s);
 	assert_int_equal(status(greedy).waiting, 0);
-	assert_int_equal(touch(greedy, WINDOW, 87), FAKE_RESIDENT);
+	assert_int_equal(status(sure).waiting, 0);
+	assert_int_equal(touch(greedy, WINDOW, 85), FAKE_RESIDENT);
+	check(s);
+}
+
+/* Who comes first has what the supply holds; it never holds the last blocks. */
+static void the_last_blocks_are_not_in_the_supply(void **state)
+{
+	struct served *s = *state;
+	enum memlease_reason reason;
+	struct lend_vm *first = make_vm(&s->f, "first", 1, 128, 0);
+	struct lend_vm *late = make_vm(&s->f, "late", 1, 65, 0);
+
+	borrow(first, 0, 127, &reason);
+	borrow(late, 0, 64, &reason);
+	assert_int_equal(touch_all(s, first, 0), 125);
+	assert_int_equal(pool_status(&s->f).free_blocks, 2);
+	assert_int_equal(pool_status(&s->f).supply_blocks, 0);
+	/* It could free nothing if it had none. */
+	assert_int_equal(touch_all(s, late, 0), 1);
+	assert_int_equal(pool_status(&s->f).free_blocks, 1);
+	check(s);
+	/* When there are more again, there are last blocks again for both. */
+	report(first, WINDOW, 0, 20);
+	zero_all(s);
+	assert_int_equal(status(first).waiting + status(late).waiting, 0);
+	assert_true(pool_status(&s->f).supply_blocks > 0);
+	touch_all(s, first, 0);
+	assert_int_equal(status(first).waiting, 1);
+	assert_int_equal(touch_all(s, late, 1), 3);
+	check(s);
+}
+
+/* Who waits for a block to be zeroed has not drawn upon the last ones each time it is looked at. */
+static void waiting_for_zeroing_costs_no_part(void **state)
+{
+	struct served *s = *state;
+	enum memlease_reason reason;
+	struct lend_vm *vm = make_vm(&s->f, "a", 1, 128, 0);
+
+	borrow(vm, 0, 127, &reason);
+	/* The only VM: all of the last ones are its own. */
+	assert_int_equal(touch_all(s, vm, 0), 127);
+	report(vm, WINDOW, 0, 4);
+	zero_some(s, 1);
+	assert_int_equal(touch(vm, WINDOW, 0), FAKE_RESIDENT);
+	lender_events(s->f.l);
+	assert_int_equal(pool_status(&s->f).dirty_blocks, 3);
+	assert_int_equal(touch(vm, WINDOW, 1), FAKE_WAITS);
+	for (int i = 0; i < 8; i++)
+		lender_tick(s->f.l);
+	assert_int_equal(status(vm).waiting, 1);
+	zero_all(s);
+	assert_int_equal(status(vm).waiting, 0);
+	assert_int_equal(touch_all(s, vm, 0), 127);
 	check(s);
 }
 
@@ -433,6 +510,7 @@ int main(void)
 		T(a_touch_is_metered_from_when_it_was),
 		T(given_back_blocks_are_zeroed_before_they_go_on), T(reports_take_what_is_unread),
 		T(who_writes_outside_is_ended), T(a_guarantee_is_never_the_one_that_waits),
+		T(the_last_blocks_are_not_in_the_supply), T(waiting_for_zeroing_costs_no_part),
 		T(a_promise_takes_the_supply_back), T(vms_go_on_without_a_daemon),
 		T(a_table_that_is_lost_costs_zeroing_only), T(other_ranges_make_the_table_void),
 		T(lost_events_are_made_good), T(memory_errors_retire),

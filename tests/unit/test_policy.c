@@ -128,9 +128,26 @@ static void last_blocks(void **state)
 	vm.kept_taken = 0;
 	assert_true(policy_touch(&pool, &vm));
 
+	/* What is offered to all is of neither: who is owed none gets one of those. */
+	pool = (struct policy_pool){ .blocks = 640, .free = 45, .unfilled = 10, .vms = 4 };
+	assert_int_equal(policy_offer(&pool), 15);
+	pool.free -= 15;
+	pool.offered = 15;
+	assert_int_equal(policy_offer(&pool), 15);
+	assert_false(policy_at_last(&pool));
+	vm.kept_taken = 5;
+	assert_true(policy_touch(&pool, &vm));
+	pool.offered = 0;
+	assert_int_equal(policy_offer(&pool), 0);
+	assert_false(policy_touch(&pool, &vm));
+	pool = (struct policy_pool){ .blocks = 640, .offered = 1, .vms = 4 };
+	assert_int_equal(policy_offer(&pool), 0);
+	assert_true(policy_touch(&pool, &vm));
+
+	vm.kept_taken = 0;
 	pool.blocks = 1 << 20;
 	assert_int_equal(policy_kept(&pool), POLICY_KEPT_MOST);
-	pool.blocks = 31;	/* too small to keep any */
+	pool = (struct policy_pool){ .blocks = 31, .free = 1, .vms = 100 };	/* too small to keep any */
 	vm.kept_taken = 7;
 	assert_true(policy_touch(&pool, &vm));
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../proto/memlease_ioctl.h"
 #include "../base/cleanup.h"
 
 #define MIB_PER_BLOCK 2
@@ -57,6 +58,16 @@ char *qemu_side_file(const struct vm_view *vm, const char *suffix)
 	return asprintf(&path, "%.*s%s", (int)len, vm->qmp_socket, suffix) < 0 ? NULL : path;
 }
 
+/*
+ * The host's CPU, but on a reserved pool without virtualisation: hosts before Linux 6.13
+ * let the CPU use pages of a guest's guest that were taken away.
+ */
+static const char *kvm_cpu(const struct vm_view *vm)
+{
+	return strncmp(vm->boot_path, MEMLEASE_POOL_WINDOWS, strlen(MEMLEASE_POOL_WINDOWS)) ?
+	       "host" : "host,vmx=off,svm=off";
+}
+
 static void add_machine(const struct vm_view *vm, const struct qemu_spec *spec, struct words *out)
 {
 	words_add(out, spec->qemu);
@@ -66,7 +77,7 @@ static void add_machine(const struct vm_view *vm, const struct qemu_spec *spec, 
 	words_add(out, "-no-user-config");
 	words_optf(out, "-machine", "q35,memory-backend=mlboot");
 	words_optf(out, "-accel", "%s", spec->kvm ? "kvm" : "tcg,thread=multi");
-	words_optf(out, "-cpu", "%s", spec->kvm ? "host" : "max");
+	words_optf(out, "-cpu", "%s", spec->kvm ? kvm_cpu(vm) : "max");
 	words_optf(out, "-smp", "%d", spec->cpus);
 	words_optf(out, "-m", "%" PRIu64 "M,maxmem=%" PRIu64 "M", vm->boot_blocks * MIB_PER_BLOCK,
 		   (vm->boot_blocks + vm->window_blocks + QEMU_MAXMEM_SLACK_BLOCKS) * MIB_PER_BLOCK);

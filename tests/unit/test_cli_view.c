@@ -273,6 +273,19 @@ static void qemu_aligns_whole_gib(void **state)
 	assert_non_null(strstr(value_of(&words, "-object", "id=mlwindow"), ",align=1G,"));
 }
 
+/* Pages of a guest's guest would go on being used after they were taken away. */
+static void qemu_nests_no_guests_on_a_reserved_pool(void **state)
+{
+	struct qemu_spec spec = { .qemu = "q", .kvm = true, .cpus = 1, .kernel = "k" };
+	auto_words struct words words = { 0 };
+	struct vm_view vm = a_vm;
+
+	(void)state;
+	vm.boot_path = "/dev/memlease/7f9f-uuid.boot";
+	assert_int_equal(qemu_args(&vm, &spec, &words), 0);
+	assert_string_equal(value_of(&words, "-cpu", ""), "host,vmx=off,svm=off");
+}
+
 static void qemu_leaves_alone_what_was_set(void **state)
 {
 	char *extra[] = { "-serial", "file:x", "--display", "gtk", NULL };
@@ -336,6 +349,7 @@ int main(void)
 		cmocka_unit_test(top_frames),
 		cmocka_unit_test(top_shows_zeroing_where_there_is_some), cmocka_unit_test(top_fits_and_scrolls),
 		cmocka_unit_test(remarks), cmocka_unit_test(qemu_with_kernel),
+		cmocka_unit_test(qemu_nests_no_guests_on_a_reserved_pool),
 		cmocka_unit_test(qemu_aligns_whole_gib),
 		cmocka_unit_test(qemu_leaves_alone_what_was_set), cmocka_unit_test(qemu_with_disk),
 		cmocka_unit_test(disk_formats),

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -263,9 +264,12 @@ static int set_up_reserved(struct daemon *d)
 		.mode = c->has_device_group ? 0660 : 0600, .clock = &ml_clock_real,
 	};
 	struct reserved_device *device;
+	struct utsname host;
 	int ret;
 
-	ret = reserved_ranges_find(c->ranges, &setup);
+	ret = uname(&host) ? -errno : reserved_host_check("/sys", host.release);
+	if (!ret)
+		ret = reserved_ranges_find(c->ranges, &setup);
 	if (!ret)
 		ret = reserved_device_open(&device);
 	return ret ? ret : backend_reserved_open(&d->backend, &setup, device);

@@ -117,4 +117,12 @@ int reserved_ranges_of_tree(const void *blob, size_t size,
  */
 int reserved_ranges_find(const char *text, struct reserved_setup *setup);
 
+/*
+ * --- reserved_host.c ---
+ * May blocks be lent on this host? sys: where sysfs is; release: uname -r. -EPERM, with
+ * the reason logged: its KVM would use blocks that were taken from a VM. What is only slow,
+ * or unsafe for some kinds of guests, is warned of.
+ */
+int reserved_host_check(const char *sys, const char *release);
+
 #endif /* ML_POOL_RESERVED_H */

@@ -33,7 +33,8 @@
  * MEMLEASE_POOL_WAIT_MS have passed; then the access fails like a violation, and
  * so does each other of the window that finds no block, until one of it gets one. The
  * daemon is told which slot it waits for (WAITING): it decides who comes first, and
- * serves one by MAP, or all by the supply. A task goes on when the supply holds a
+ * serves one by MAP, or all by the supply. Whoever opens the control device next is told
+ * of each task that still waits, within half a second. A task goes on when the supply holds a
  * block, or its slot is no longer COMMITTED.
  *
  * The module refuses to put a block behind a second slot, whoever asks. The first

@@ -230,6 +230,8 @@ static int mlp_control_open(struct inode *inode, struct file *file)
 	mutex_lock(&mlp_lock);
 	if (mlp_control_opened)
 		rc = -EBUSY;
+	if (!rc)
+		mlp_rings_opened();
 	mlp_control_opened = true;
 	mutex_unlock(&mlp_lock);
 	if (!rc)

@@ -73,7 +73,8 @@
  * copying to it: the slot is lost right after.
  *
  * The daemon's death. Nothing here depends on it: windows, slots and rings stay;
- * touches are served until the supply is empty. What it wrote to the rings is read
+ * touches are served until the supply is empty. Who waits tells the next one of it,
+ * for what the last one had read of the touches went with it. What it wrote to the rings is read
  * once, word by word, and checked. Its own view of the pool goes with its process.
  *
  * Unloading. A window holds the module; so does an open file of the control device.
@@ -147,6 +148,8 @@ extern spinlock_t mlp_rings_lock;
 
 int mlp_rings_init(void);
 void mlp_rings_exit(void);
+/* Another daemon: who waits tells it so. Under mlp_lock. */
+void mlp_rings_opened(void);
 int mlp_rings_mmap(struct vm_area_struct *vma);
 __poll_t mlp_rings_poll(struct file *file, struct poll_table_struct *table);
 u64 mlp_rings_bytes(void);

@@ -26,6 +26,7 @@ MODULE_PARM_DESC(wait_ms, "how long a touch waits for a block, in milliseconds")
 static struct memlease_rings *mlp_rings;
 static u32 mlp_supply_tail;	/* copies of these in the shared pages are for the daemon */
 static u32 mlp_touches_head;
+static u32 mlp_daemons;		/* that have had the control device open */
 static DECLARE_WAIT_QUEUE_HEAD(mlp_supply_come);	/* tasks that touch */
 static DECLARE_WAIT_QUEUE_HEAD(mlp_daemon_wait);	/* poll */
 
@@ -43,6 +44,11 @@ void mlp_rings_exit(void)
 u64 mlp_rings_bytes(void)
 {
 	return PAGE_ALIGN(sizeof(*mlp_rings));
+}
+
+void mlp_rings_opened(void)
+{
+	WRITE_ONCE(mlp_daemons, mlp_daemons + 1);
 }
 
 int mlp_rings_mmap(struct vm_area_struct *vma)
@@ -150,12 +156,27 @@ static bool mlp_look_again(struct mlp_window *w, u32 slot)
 	       MEMLEASE_SLOT_STATE(READ_ONCE(w->slot[slot])) != MEMLEASE_SLOT_COMMITTED;
 }
 
-static void mlp_wait_begin(struct mlp_window *w, u32 slot)
+static void mlp_wait_begin(void)
 {
 	spin_lock(&mlp_rings_lock);
 	WRITE_ONCE(mlp_rings->waiting, mlp_rings->waiting + 1);
 	WRITE_ONCE(mlp_rings->waits, mlp_rings->waits + 1);
-	mlp_touch(MEMLEASE_TOUCH_WAITING, w->id, slot, MLP_NO_BLOCK);
+	spin_unlock(&mlp_rings_lock);
+}
+
+/*
+ * Tell the daemon once; a new one, too, for the old one may have died with what it had
+ * read; and again if the record was dropped. *told: who knows of it.
+ */
+static void mlp_wait_tell(struct mlp_window *w, u32 slot, u32 *told)
+{
+	u32 daemon = READ_ONCE(mlp_daemons);
+
+	if (*told == daemon)
+		return;
+	spin_lock(&mlp_rings_lock);
+	if (mlp_touch(MEMLEASE_TOUCH_WAITING, w->id, slot, MLP_NO_BLOCK))
+		*told = daemon;
 	spin_unlock(&mlp_rings_lock);
 }
 
@@ -174,14 +195,18 @@ bool mlp_supply_wait(struct mlp_window *w, u32 slot)
 	u64 began = ktime_get_ns();
 	u64 limit = (u64)READ_ONCE(mlp_wait_ms) * NSEC_PER_MSEC;
 	long left = 1;
+	u32 told = 0;
 	bool over;
 
-	mlp_wait_begin(w, slot);
+	mlp_wait_begin();
+	mlp_wait_tell(w, slot, &told);
 	/* The task is counted before it looks at the supply: pairs with the daemon's fence. */
 	smp_mb();
-	while (!(over = mlp_wait_is_over(w, slot)) && left >= 0 && ktime_get_ns() - began < limit)
+	while (!(over = mlp_wait_is_over(w, slot)) && left >= 0 && ktime_get_ns() - began < limit) {
+		mlp_wait_tell(w, slot, &told);
 		left = wait_event_killable_timeout(mlp_supply_come, mlp_look_again(w, slot),
 						   msecs_to_jiffies(MLP_LOOK_MS));
+	}
 	over |= left < 0;
 	mlp_wait_end(w, slot, began, !over);
 	return over;

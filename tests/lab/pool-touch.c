@@ -307,6 +307,29 @@ static void test_wait(void)
 	end();
 }
 
+/* What a daemon has read dies with it: the next one hears of who waits all the same. */
+static void test_next_daemon(void)
+{
+	struct memlease_touch t = {};
+	pthread_t thread;
+	void *result;
+
+	begin("next");
+	lab_commit(window, 0, 8);
+	pthread_create(&thread, NULL, touch_slot, mem + 3 * LAB_BLOCK);
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t), "a task waits");
+	lab_nap(600);
+	ok(!lab_touch(&t), "and tells one daemon once");
+	lab_open_again();
+	ok(lab_await(MEMLEASE_TOUCH_WAITING, &t) && t.window == window && t.slot == 3, "and the next one, too");
+	lab_nap(600);
+	ok(!lab_touch(&t) && lab_rings->waiting == 1, "once, and it is one wait");
+	is(lab_map(window, 3, 45), 0, "which it ends");
+	pthread_join(thread, &result);
+	ok(!result, "well");
+	end();
+}
+
 static void test_kill(void)
 {
 	struct memlease_touch t = {};
@@ -577,6 +600,7 @@ int main(int argc, char **argv)
 	test_two();
 	test_nonsense();
 	test_wait();
+	test_next_daemon();
 	test_kill();
 	test_leave();
 	test_limit();

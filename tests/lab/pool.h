@@ -115,6 +115,16 @@ static inline void lab_see_blocks(void)
 		lab_die("cannot map the pool");
 }
 
+/* As a daemon does that comes after another. */
+static inline void lab_open_again(void)
+{
+	munmap(lab_view, lab_blocks * LAB_BLOCK);
+	munmap(lab_rings, (sizeof(*lab_rings) + 4095) & ~4095UL);
+	close(lab_ctl);
+	lab_open();
+	lab_see_blocks();
+}
+
 /* Claim the memory if no one has done so yet, and see it. */
 static inline void lab_claim(uint64_t base, uint64_t bytes)
 {

@@ -31,6 +31,7 @@ struct fake_window {
 	uint32_t slots, opened;
 	char name[MEMLEASE_POOL_NAME_BYTES];
 	uint32_t word[FAKE_SLOTS_MAX];
+	uint32_t told[FAKE_SLOTS_MAX];	/* a task waits at the slot, and has told this daemon; + 1, 0: none waits */
 };
 
 struct fake_pool {
@@ -42,6 +43,7 @@ struct fake_pool {
 	uint64_t content[FAKE_BLOCKS_MAX];
 	struct fake_window window[FAKE_WINDOWS_MAX];
 	uint64_t now_ns;
+	uint32_t daemons;			/* that have opened the control device */
 	uint32_t touches_max;			/* records that the ring holds; 0: all of it */
 	uint64_t taken, moved, zapped;
 	int fail_next;				/* errno of the next MAP, or 0 */
@@ -76,20 +78,22 @@ static inline uint64_t fake_owner(const struct fake_window *w, uint32_t slot)
 	return (uint64_t)w->id << 32 | slot;
 }
 
-static inline void fake_record(struct fake_pool *p, uint32_t type, uint32_t window, uint32_t slot,
+/* False: there was no room. */
+static inline bool fake_record(struct fake_pool *p, uint32_t type, uint32_t window, uint32_t slot,
 			       uint32_t block, uint32_t pid)
 {
 	uint32_t most = p->touches_max ? p->touches_max : MEMLEASE_POOL_TOUCHES;
 
 	if (p->touches_head - p->rings.touches_tail >= most) {
 		p->rings.overflow++;
-		return;
+		return false;
 	}
 	p->rings.touches[p->touches_head % MEMLEASE_POOL_TOUCHES] = (struct memlease_touch){
 		.type = type, .window = window, .slot = slot, .block = block,
 		.time_ns = p->now_ns, .pid = pid,
 	};
 	p->rings.touches_head = ++p->touches_head;
+	return true;
 }
 
 static inline bool fake_supply_empty(const struct fake_pool *p)
@@ -118,6 +122,16 @@ static inline uint32_t fake_take(struct fake_pool *p, uint64_t owner)
 
 enum fake_touched { FAKE_RESIDENT, FAKE_ZEROS, FAKE_WAITS, FAKE_FAILS };
 
+/* One task waits at a slot: it tells of it once, and each new daemon. */
+static inline void fake_wait(struct fake_pool *p, struct fake_window *w, uint32_t slot, uint32_t pid)
+{
+	if (w->told[slot] == p->daemons + 1)
+		return;
+	p->rings.waits += !w->told[slot];
+	w->told[slot] = fake_record(p, MEMLEASE_TOUCH_WAITING, w->id, slot, UINT32_MAX, pid) ?
+			p->daemons + 1 : 1;
+}
+
 /* A task of a VM touches a slot. *block: what it sees, if RESIDENT. */
 static inline enum fake_touched fake_touch(struct fake_pool *p, struct fake_window *w, uint32_t slot,
 					   bool write, uint32_t pid, uint32_t *block)
@@ -138,15 +152,34 @@ static inline enum fake_touched fake_touch(struct fake_pool *p, struct fake_wind
 	}
 	b = fake_take(p, fake_owner(w, slot));
 	if (b == UINT32_MAX) {
-		p->rings.waits++;
-		fake_record(p, MEMLEASE_TOUCH_WAITING, w->id, slot, UINT32_MAX, pid);
+		fake_wait(p, w, slot, pid);
 		return FAKE_WAITS;
 	}
+	w->told[slot] = 0;
 	w->word[slot] = MEMLEASE_SLOT_RESIDENT | b << 2;
 	p->taken++;
 	fake_record(p, MEMLEASE_TOUCH_TAKEN, w->id, slot, b, pid);
 	*block = b;
 	return FAKE_RESIDENT;
+}
+
+/* A quarter of a second has passed: who waits looks for himself. */
+static inline void fake_waiters_look(struct fake_pool *p)
+{
+	uint32_t block;
+
+	for (int i = 0; i < FAKE_WINDOWS_MAX; i++) {
+		struct fake_window *w = &p->window[i];
+
+		for (uint32_t s = 0; w->id && s < w->slots; s++) {
+			if (!w->told[s])
+				continue;
+			if (MEMLEASE_SLOT_STATE(w->word[s]) == MEMLEASE_SLOT_COMMITTED)
+				fake_touch(p, w, s, true, 0, &block);
+			else
+				w->told[s] = 0;
+		}
+	}
 }
 
 /* Nobody has the window open any more. */
@@ -274,6 +307,7 @@ static inline int fake_slots_op(struct fake_pool *p, struct memlease_pool_slots_
 				p->zapped++;
 			}
 			w->word[i] = commit ? MEMLEASE_SLOT_VACANT : MEMLEASE_SLOT_COMMITTED;
+			w->told[i] = 0;
 		}
 	}
 	return 0;
@@ -300,6 +334,7 @@ static inline int fake_do_map(struct fake_pool *p, struct memlease_pool_map *m)
 	FAKE_MUST(!p->content[m->block], "block %u is mapped and dirty", m->block);
 	p->owner[m->block] = fake_owner(w, m->slot);
 	w->word[m->slot] = MEMLEASE_SLOT_RESIDENT | m->block << 2;
+	w->told[m->slot] = 0;
 	return 0;
 }
 
@@ -461,6 +496,7 @@ static inline struct reserved_device *fake_device(struct fake_pool *p)
 
 	if (!d)
 		abort();
+	p->daemons++;
 	d->pool = p;
 	d->base = (struct reserved_device){
 		.fd = -1, .rings = &p->rings, .windows = "", .ioctl = fake_ioctl,

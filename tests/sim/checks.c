@@ -55,6 +55,32 @@ static void check_count(const struct lend_vm *vm)
 		 (unsigned long long)sim_resident(vm->rec->uuid));
 }
 
+static void check_window_waits(const struct fake_window *w)
+{
+	struct lend_vm *vm = NULL;
+
+	while ((vm = lend_vm_next(lender, vm))) {
+		for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
+			if (strcmp(lend_region_path(vm, (enum memlease_region)r), w->name) != 0)
+				continue;
+			for (uint32_t s = 0; s < w->slots; s++)
+				SIM_MUST(w->told[s] != world->module.daemons + 1 ||
+					 w->word[s] != MEMLEASE_SLOT_COMMITTED ||
+					 wait_has(vm, (enum memlease_region)r, s),
+					 "a task waits at slot %u of %s, and nobody knows", s, w->name);
+		}
+	}
+}
+
+/* All records have been read: each task that waits and has told is waited for. */
+void check_waits(void)
+{
+	for (int i = 0; world->served && i < FAKE_WINDOWS_MAX; i++) {
+		if (world->module.window[i].id)
+			check_window_waits(&world->module.window[i]);
+	}
+}
+
 /* Every VM's resident count is what is there. */
 void check_counts(void)
 {

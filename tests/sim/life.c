@@ -479,7 +479,10 @@ static void step_move(void)
 
 static void step_events(void)
 {
+	world->module.now_ns = world->boot_ns;
+	fake_waiters_look(&world->module);
 	lender_events(lender);
+	check_waits();
 	if (!lender->resync)
 		world->overflow_seen = world->module.rings.overflow;
 }

@@ -142,6 +142,7 @@ extern struct lender *lender;
 void check_world(void);
 void check_counts(void);
 void check_meters(void);
+void check_waits(void);
 void check_ledger(void);
 
 /* One life of the daemon: returns when the run is through; dies in between. */

@@ -372,6 +372,52 @@ static void vms_go_on_without_a_daemon(void **state)
 	check(s);
 }
 
+/* The last daemon had read that it waits; and all that is free is owed to it. */
+static void who_waits_is_served_by_the_next_daemon(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 127, 128, 127);
+	struct fake_window *w = window_of(vm, BOOT);
+
+	for (uint32_t i = 0; i < 127; i++) {
+		touch(vm, BOOT, i);
+		lender_events(s->f.l);
+	}
+	report(vm, BOOT, 0, 10);
+	assert_int_equal(touch(vm, BOOT, 3), FAKE_WAITS);
+	lender_events(s->f.l);
+	assert_int_equal(status(vm).waiting, 1);
+	kill_daemon(s);
+	open_daemon(s);
+	fake_waiters_look(s->pool);
+	zero_all(s);
+	assert_int_equal(MEMLEASE_SLOT_STATE(w->word[3]), MEMLEASE_SLOT_RESIDENT);
+	check(s);
+}
+
+/* So is one whose record found no room. */
+static void a_wait_that_was_not_heard_of_is_told_again(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 127, 128, 127);
+	struct fake_window *w = window_of(vm, BOOT);
+
+	for (uint32_t i = 0; i < 127; i++) {
+		touch(vm, BOOT, i);
+		lender_events(s->f.l);
+	}
+	report(vm, BOOT, 0, 10);
+	s->pool->touches_max = 1;
+	touch(vm, BOOT, 3);
+	touch(vm, BOOT, 4);
+	lender_events(s->f.l);
+	assert_int_equal(status(vm).waiting, 1);
+	fake_waiters_look(s->pool);
+	zero_all(s);
+	assert_int_equal(MEMLEASE_SLOT_STATE(w->word[4]), MEMLEASE_SLOT_RESIDENT);
+	check(s);
+}
+
 static void a_table_that_is_lost_costs_zeroing_only(void **state)
 {
 	struct served *s = *state;
@@ -512,6 +558,8 @@ int main(void)
 		T(who_writes_outside_is_ended), T(a_guarantee_is_never_the_one_that_waits),
 		T(the_last_blocks_are_not_in_the_supply), T(waiting_for_zeroing_costs_no_part),
 		T(a_promise_takes_the_supply_back), T(vms_go_on_without_a_daemon),
+		T(who_waits_is_served_by_the_next_daemon),
+		T(a_wait_that_was_not_heard_of_is_told_again),
 		T(a_table_that_is_lost_costs_zeroing_only), T(other_ranges_make_the_table_void),
 		T(lost_events_are_made_good), T(memory_errors_retire),
 		T(a_window_nobody_has_open_is_emptied), T(an_end_leaves_nothing),

@@ -126,7 +126,8 @@ struct memlease_rings {
 	/* written by the daemon */
 	__u32 supply_head;
 	__u32 touches_tail;
-	__u32 reserved0[14];
+	__u64 mark;			/* 0 when the module was loaded; it does not look at it */
+	__u32 reserved0[12];
 	/* written by the module */
 	__u32 supply_tail;
 	__u32 touches_head;

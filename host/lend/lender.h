@@ -271,8 +271,8 @@ void served_act(struct lender *l);
 int settle_served(struct lender *l);
 
 /*
- * ranges.c: the table is of these ranges of memory, in this order, or of no worth: then it
- * goes. Remembers them. More may have come at the end.
+ * ranges.c: the table is of this memory, or of no worth: then it goes. Of these ranges, in
+ * this order (more may have come at the end), and nobody else has had them since.
  */
 int ranges_check(int state_fd, const struct backend *backend);
 

@@ -196,6 +196,7 @@ struct backend {
 	bool serves_touches;	/* the source does, from its supply */
 	int event_fd;		/* readable while there are events; -1: none ever */
 	uint32_t supply_most;	/* places of the supply */
+	unsigned long long *mark;	/* a word of ours, 0 at first, that goes when what the source knows goes; or NULL */
 	void *memory;		/* the pool as mapped here, block b at b * 2 MiB; NULL: no business of ours */
 	uint64_t blocks;	/* of all ranges; 0: as many as the pool is configured to have */
 	struct backend_range ranges[BACKEND_RANGES_MAX];

@@ -385,7 +385,7 @@ int backend_reserved_open(struct backend **out, const struct reserved_setup *set
 	r->base = (struct backend){
 		.ops = &reserved_ops, .name = r->title, .scan_sees_all = true,
 		.serves_touches = true, .event_fd = device->fd,
-		.supply_most = MEMLEASE_POOL_SUPPLY,
+		.supply_most = MEMLEASE_POOL_SUPPLY, .mark = &device->rings->mark,
 	};
 	ret = open_parts(r);
 	if (ret < 0) {

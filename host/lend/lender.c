@@ -79,6 +79,11 @@ static int open_pool(struct lender *l)
 	uint32_t need = 0;
 	int ret;
 
+	/* Without it, what another boot left in memory would be taken for zeros. */
+	if (!l->boot_id[0]) {
+		ml_err("/proc/sys/kernel/random/boot_id cannot be read, so nobody can tell which boot the block table is of; mount /proc");
+		return -ENOENT;
+	}
 	for (unsigned int i = 0; i < l->backend->range_count; i++) {
 		const struct backend_range *r = &l->backend->ranges[i];
 

@@ -94,6 +94,14 @@ static bool sane(const struct record *r, size_t size)
 	return ml_name_ok(s->name, LEND_NAME_MAX) && meter_plausible(&r->meter);
 }
 
+/* The machine lost power while the file had its name, and nothing of it was on the disk yet. */
+static bool never_written(const struct record *r)
+{
+	const char *bytes = (const char *)r;
+
+	return !bytes[0] && memcmp(bytes, bytes + 1, sizeof(*r) - 1) == 0;
+}
+
 int record_open(int state_fd, const char *file, struct ml_map *map)
 {
 	int ret = ml_map_open(state_fd, file, sizeof(struct record), map);
@@ -101,8 +109,9 @@ int record_open(int state_fd, const char *file, struct ml_map *map)
 	if (ret < 0)
 		return ret;
 	if (!sane(record_of(map), map->size)) {
+		ret = never_written(record_of(map)) ? -ENODATA : -EUCLEAN;
 		ml_map_close(map);
-		return -EUCLEAN;
+		return ret;
 	}
 	record_of(map)->version = RECORD_VERSION;
 	return 0;

@@ -71,7 +71,7 @@ _Static_assert(offsetof(struct record, resetting) + 4 == offsetof(struct record,
 int record_create(int state_fd, const struct vm_spec *spec, const char *uuid,
 		  const char *boot_id, uint32_t id, uint64_t serial, uint64_t now_ns,
 		  int64_t wall_ms, struct ml_map *map);
-/* -EUCLEAN: not ours, of another version, or damaged. */
+/* -EUCLEAN: not ours, of another version, or damaged. -ENODATA: power was lost before it was written. */
 int record_open(int state_fd, const char *file, struct ml_map *map);
 int record_delete(int state_fd, const struct record *rec);
 

@@ -56,6 +56,11 @@ static int add_record(struct lender *l, struct found *f, const char *name)
 		ml_map_close(&f->maps[f->count]);
 		ret = -EUCLEAN;
 	}
+	if (ret == -ENODATA) {
+		/* Its VM went with the power, and nothing of its use is left to bill. */
+		ml_warn("%s/%s: lost with the machine's power; deleted", l->state_dir, name);
+		return unlinkat(l->state_fd, name, 0) < 0 ? -errno : 0;
+	}
 	if (ret < 0)
 		ml_err("%s/%s: %s; move it away to start without that VM", l->state_dir, name,
 		       ret == -EUCLEAN ? "no VM record of this version" : strerror(-ret));

@@ -258,6 +258,16 @@ static bool header_ok(const struct table_header *h, size_t size)
 	       size == table_bytes(h->blocks) && memchr(h->boot_id, '\0', sizeof(h->boot_id));
 }
 
+/*
+ * The machine lost power after the file had got its name, and before what was stored into
+ * it reached the medium: the name does not wait for it, for a table is worth nothing after
+ * another boot.
+ */
+static bool never_written(const struct table_header *h)
+{
+	return !h->magic && !h->version && !h->blocks;
+}
+
 /* Check an existing file; make it anew where its size, version, boot or backend differ. */
 static int settle_file(int dirfd, const char *name, uint32_t blocks, bool zeroed_on_map,
 		       const char *boot_id, bool *old_boot, uint32_t *need)
@@ -273,9 +283,9 @@ static int settle_file(int dirfd, const char *name, uint32_t blocks, bool zeroed
 		return ret;
 	from.header = map.data;
 	from.words = (const void *)((char *)map.data + TABLE_HEADER_BYTES);
-	if (!header_ok(from.header, map.size)) {
+	if (!never_written(from.header) && !header_ok(from.header, map.size)) {
 		ret = -EUCLEAN;
-	} else if (strcmp(from.header->boot_id, boot_id) != 0) {
+	} else if (never_written(from.header) || strcmp(from.header->boot_id, boot_id) != 0) {
 		*old_boot = true;
 		from.header = NULL;
 		ret = make_file(dirfd, name, blocks, zeroed_on_map, boot_id, &from);

@@ -24,7 +24,8 @@
  * lie in persistent memory, where eight bytes are written whole or not at all.
  * What a crash leaves is put right in one pass by pool_open() and pool_settle().
  * A file from another boot of the machine says nothing about memory: all of it is
- * DIRTY then, and nothing lent.
+ * DIRTY then, and nothing lent. So after a loss of power nothing of it is needed, and
+ * no store of it is ever waited for.
  *
  * Each departure from CLEAN raises the generation, so that no two loans of a
  * block look alike. Called by pool/ and lend/; safe from several threads.

@@ -222,6 +222,37 @@ static void damaged_records_are_refused(void **state)
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
 }
 
+/* The names of files were on the disk, and what was stored into them was not. */
+static void files_that_power_was_lost_on_keep_no_daemon_from_starting(void **state)
+{
+	static const char zeros[4096];
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
+	char path[2][160];
+
+	snprintf(path[0], sizeof(path[0]), "%s/%s.vm", f->scratch.state, status(vm).uuid);
+	snprintf(path[1], sizeof(path[1]), "%s/blocks", f->scratch.state);
+	lender_close(f->l);
+	f->l = NULL;
+	for (int i = 0; i < 2; i++) {
+		struct stat st;
+		int fd = open(path[i], O_WRONLY | O_CLOEXEC);
+
+		assert_int_equal(fstat(fd, &st), 0);
+		for (off_t at = 0; at < st.st_size; at += (off_t)sizeof(zeros)) {
+			size_t left = (size_t)(st.st_size - at);
+
+			assert_true(pwrite(fd, zeros, left < sizeof(zeros) ? left : sizeof(zeros), at) > 0);
+		}
+		close(fd);
+	}
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_null(lend_vm_find(f->l, "a"));
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
+	assert_int_equal(access(path[0], F_OK), -1);
+	lender_validate(f->l);
+}
+
 /* An update of the daemon under running VMs; but what a later one wrote is left alone. */
 static void records_of_version_1_are_taken_over(void **state)
 {
@@ -449,6 +480,7 @@ int main(void)
 		T(qemu_that_ended_meanwhile),
 		T(a_reboot_of_the_machine),
 		T(damaged_records_are_refused),
+		T(files_that_power_was_lost_on_keep_no_daemon_from_starting),
 		T(records_of_version_1_are_taken_over),
 		T(pool_size_between_daemons),
 		T(qemu_fills_its_files),

@@ -212,6 +212,24 @@ static void damaged_tables_are_refused(void **state)
 	close(fd);
 }
 
+/* The name was on the disk, and what was stored into the file was not. */
+static void a_table_that_power_was_lost_on_is_made_anew(void **state)
+{
+	static const char zeros[HEADER + 8 * RIG_BLOCKS];
+	struct pool_rig *r = *state;
+	int fd;
+
+	pool_get(r->user, owner_of(1, 1));
+	fd = openat(r->setup.dirfd, "blocks", O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 0), sizeof(zeros));
+	close(fd);
+	r->setup.zeroed_on_map = false;
+	assert_int_equal(rig_reopen(r), 0);
+	assert_true(r->old_boot);
+	assert_int_equal(count_of(r, BLOCK_DIRTY), RIG_BLOCKS);
+	pool_validate(&r->pool);
+}
+
 /* As the daemon of version 1 wrote it: a generation of 16 bits, and none of the rest. */
 static void make_v1(struct pool_rig *r, const uint64_t *words, uint32_t blocks)
 {
@@ -269,6 +287,7 @@ int main(void)
 		RIG_TEST(half_zeroed_blocks_are_dirty),
 		RIG_TEST(clean_for_one_backend_is_dirty_for_another),
 		RIG_TEST(pools_change_size), RIG_TEST(damaged_tables_are_refused),
+		RIG_TEST(a_table_that_power_was_lost_on_is_made_anew),
 		RIG_TEST(tables_of_version_1_are_taken_over),
 	};
 

@@ -7,6 +7,7 @@
  *   window scan REGION WORD   count what is there: words of 8 bytes that are WORD (8
  *                             characters), zero, or others; one line
  *   window write REGION MIB   write a byte there: prints "written", or "SIGBUS"
+ *   window touch REGION MIB   look at each block of so much of it; one line
  *   window beyond REGION      try to map what lies after its end: prints the error
  *
  * A look at a slot that is committed and has no block gives it one.
@@ -75,6 +76,20 @@ static int scan(const char *path, const char *word)
 	return 0;
 }
 
+static int touch(const char *path, size_t bytes)
+{
+	int fd = open_region(path, O_RDWR);
+	const volatile char *p = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned int sum = 0;
+
+	if (p == MAP_FAILED)
+		die("mmap");
+	for (size_t at = 0; at < bytes; at += BLOCK_BYTES)
+		sum |= (unsigned char)p[at];
+	printf("touched %zu blocks\n", bytes / BLOCK_BYTES);
+	return sum > 0xff;
+}
+
 static int write_at(const char *path, size_t offset)
 {
 	struct sigaction action = { .sa_handler = on_bus };
@@ -108,8 +123,10 @@ int main(int argc, char **argv)
 		return scan(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "write"))
 		return write_at(argv[2], strtoull(argv[3], NULL, 10) << 20);
+	if (argc == 4 && !strcmp(argv[1], "touch"))
+		return touch(argv[2], strtoull(argv[3], NULL, 10) << 20);
 	if (argc == 3 && !strcmp(argv[1], "beyond"))
 		return beyond(argv[2]);
-	fputs("usage: window scan REGION WORD | write REGION MIB | beyond REGION\n", stderr);
+	fputs("usage: window scan REGION WORD | write REGION MIB | touch REGION MIB | beyond REGION\n", stderr);
 	return 2;
 }

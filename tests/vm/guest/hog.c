@@ -7,6 +7,8 @@
  *
  *   fill:MIB      take so much more memory and fill it with a pattern
  *   check         compare all of it with the pattern
+ *   rewrite:FILE  the same, and write another pattern over each page that was compared,
+ *                 again and again until there is such a file
  *   free          give all of it back to the kernel
  *   free-half     give back every second piece (of 4 MiB)
  *   zero:MIB      take so much more memory, and see that it reads as zeros first
@@ -53,15 +55,19 @@ static uint64_t first_word(uint64_t seed, size_t page)
 	return x ^ x >> 29;
 }
 
+static void fill_page(size_t i, size_t page)
+{
+	uint64_t *p = pieces[i] + page * WORDS_PER_PAGE;
+	uint64_t x = first_word(seeds[i], page);
+
+	for (size_t w = 0; w < WORDS_PER_PAGE; w++, x += STEP)
+		p[w] = x;
+}
+
 static void fill_piece(size_t i)
 {
-	for (size_t page = 0; page < PIECE_BYTES / PAGE_BYTES; page++) {
-		uint64_t *p = pieces[i] + page * WORDS_PER_PAGE;
-		uint64_t x = first_word(seeds[i], page);
-
-		for (size_t w = 0; w < WORDS_PER_PAGE; w++, x += STEP)
-			p[w] = x;
-	}
+	for (size_t page = 0; page < PIECE_BYTES / PAGE_BYTES; page++)
+		fill_page(i, page);
 }
 
 static void wrong(const char *what, size_t i, size_t at, uint64_t got, uint64_t want)
@@ -71,16 +77,45 @@ static void wrong(const char *what, size_t i, size_t at, uint64_t got, uint64_t 
 	exit(1);
 }
 
+static void check_page(size_t i, size_t page)
+{
+	const uint64_t *p = pieces[i] + page * WORDS_PER_PAGE;
+	uint64_t x = first_word(seeds[i], page);
+
+	for (size_t w = 0; w < WORDS_PER_PAGE; w++, x += STEP)
+		if (p[w] != x)
+			wrong("pattern", i, page * WORDS_PER_PAGE + w, p[w], x);
+}
+
 static void check_piece(size_t i)
 {
-	for (size_t page = 0; page < PIECE_BYTES / PAGE_BYTES; page++) {
-		const uint64_t *p = pieces[i] + page * WORDS_PER_PAGE;
-		uint64_t x = first_word(seeds[i], page);
+	for (size_t page = 0; page < PIECE_BYTES / PAGE_BYTES; page++)
+		check_page(i, page);
+}
 
-		for (size_t w = 0; w < WORDS_PER_PAGE; w++, x += STEP)
-			if (p[w] != x)
-				wrong("pattern", i, page * WORDS_PER_PAGE + w, p[w], x);
+/* Who else writes to a page meanwhile, or loses what was written to it, is found next time. */
+static void rewrite_piece(size_t i)
+{
+	uint64_t old = seeds[i], new = next_seed++;
+
+	for (size_t page = 0; page < PIECE_BYTES / PAGE_BYTES; page++) {
+		seeds[i] = old;
+		check_page(i, page);
+		seeds[i] = new;
+		fill_page(i, page);
 	}
+}
+
+static void rewrite_until(const char *path)
+{
+	size_t rounds = 0;
+
+	do {
+		for (size_t i = 0; i < piece_count; i++)
+			rewrite_piece(i);
+		rounds++;
+	} while (access(path, F_OK));
+	printf("rewrote %zu times\n", rounds);
 }
 
 static void check_zero(size_t i)
@@ -164,6 +199,8 @@ static void carry_out(const char *step)
 	else if (!strcmp(step, "check"))
 		for (size_t i = 0; i < piece_count; i++)
 			check_piece(i);
+	else if ((arg = arg_of(step, "rewrite")))
+		rewrite_until(arg);
 	else if (!strcmp(step, "free"))
 		give_back(1);
 	else if (!strcmp(step, "free-half"))

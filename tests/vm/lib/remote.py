@@ -66,6 +66,7 @@ class Remote:
         if self._sock:
             self._sock.close()
             self._sock = None
+            self._buffer = b""
 
     def _more(self, until, alive=None, deadline=None):
         left = until - time.monotonic()

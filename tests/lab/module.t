@@ -26,14 +26,8 @@ def run(tap, lab, program, *arguments, limit_s=60):
     tap.check(status == 0, f"{program} came to its end", f"status {status}")
 
 
-def loaded(tap):
-    lab = Lab(tap, append="panic_on_warn=1")
+def rules(tap, lab):
     lab.insmod()
-    return lab
-
-
-def rules(tap):
-    lab = loaded(tap)
     run(tap, lab, "pool-rules")
     types = [line for line in lab.read("/sys/kernel/debug/x86/pat_memtype_list").splitlines()
              if f"{CARVE_BASE:x}" in line]
@@ -41,48 +35,59 @@ def rules(tap):
     tap.check("memlease pool" in lab.read("/proc/iomem"), "/proc/iomem shows whose it is")
     lab.sh("rmmod memlease_pool")
     tap.check("memlease pool" not in lab.read("/proc/iomem"), "which ends with the module")
+
+
+def touches(tap, lab):
     lab.insmod()
-    lab.sh("rmmod memlease_pool")
-
-
-def touches(tap):
-    lab = loaded(tap)
     run(tap, lab, "pool-touch")
     lab.sh("rmmod memlease_pool")
 
 
-def storm(tap):
-    lab = loaded(tap)
-    run(tap, lab, "pool-storm", SECONDS, limit_s=SECONDS + 60)
-    lab.sh("rmmod memlease_pool")
-
-
-def fuzz(tap):
-    lab = loaded(tap)
-    run(tap, lab, "pool-fuzz", SECONDS, limit_s=SECONDS + 60)
-    lab.sh("rmmod memlease_pool")
-
-
-def kvm(tap):
-    lab = loaded(tap)
-    run(tap, lab, "pool-kvm")
-    tap.check(lab.sh_status("rmmod memlease_pool")[0] != 0, "a module that has a window cannot be unloaded")
-
-
-def machine_checks(tap):
-    lab = loaded(tap)
+def machine_checks(tap, lab):
+    lab.insmod()
     lab.insmod("mce-inject")
     run(tap, lab, "pool-poison", "mce")
     lab.sh("rmmod memlease_pool")
 
 
-def broken_pages(tap):
+def broken_pages(tap, lab):
     if SERIES.startswith("6."):
         tap.skip("the kernel tells of broken pages", "kernels before 7.2 do not")
         return
-    lab = loaded(tap)
+    lab.insmod()
     run(tap, lab, "pool-poison", "page")
     lab.sh("rmmod memlease_pool")
 
 
-main(rules, touches, kvm, machine_checks, broken_pages, storm, fuzz)
+def storm(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-storm", SECONDS, limit_s=SECONDS + 60)
+    lab.sh("rmmod memlease_pool")
+
+
+def fuzz(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-fuzz", SECONDS, limit_s=SECONDS + 60)
+    lab.sh("rmmod memlease_pool")
+
+
+def kvm(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-kvm")
+    tap.check(lab.sh_status("rmmod memlease_pool")[0] != 0, "a module that has a window cannot be unloaded")
+
+
+PARTS = {part.__name__: part for part in (rules, touches, machine_checks, broken_pages, storm, fuzz, kvm)}
+
+
+def module(tap, *names):
+    """One lab for all parts; a part that the command line names is run alone."""
+    lab = Lab(tap, append="panic_on_warn=1")
+    for name in [name for name in names if name in sys.argv] or names:
+        tap.say(name)
+        tap.prefix = f"{name}: "
+        PARTS[name](tap, lab)
+    tap.prefix = ""
+
+
+main((module, *PARTS))

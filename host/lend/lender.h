@@ -264,6 +264,10 @@ int served_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, 
 int served_end(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count);
 /* Slots and table of a VM as the source has them. */
 void served_resync(struct lend_vm *vm);
+/* A slot's block had a memory error: the guest hears of it as soon as there is one. */
+void served_lost(struct lend_region *r, uint64_t slot);
+/* Blocks that the source has retired, or needs for itself, are RETIRED in the table, too. */
+int served_retired(struct lender *l);
 /* End VMs that broke the rules, empty what nobody has open, tell guests of memory errors. */
 void served_act(struct lender *l);
 

@@ -84,11 +84,15 @@ static void tell_retired(struct lender *l, const struct lend_vm *vm, uint32_t bl
 	vm_event(l, LEND_EV_RETIRED, vm, text);
 }
 
-/* The guest hears of it as soon as there is somebody to tell it. */
-static void note_lost(struct lend_region *r, uint64_t slot)
+void served_lost(struct lend_region *r, uint64_t slot)
 {
-	struct lend_lost *lost = calloc(1, sizeof(*lost));
+	struct lend_lost *lost = r->vm->lost;
 
+	while (lost && (lost->region != r->which || lost->slot != slot))
+		lost = lost->next;
+	if (lost)
+		return;
+	lost = calloc(1, sizeof(*lost));
 	if (!lost)
 		return;
 	lost->region = r->which;
@@ -112,7 +116,7 @@ static void take_error(struct lender *l, const struct backend_event *e)
 		vm_meter(r->vm, e->boot_ns, NULL);
 	}
 	if (r)
-		note_lost(r, e->slot);
+		served_lost(r, e->slot);
 	tell_retired(l, r ? r->vm : NULL, e->block);
 }
 
@@ -326,8 +330,12 @@ static void resync_slot(struct lend_region *r, uint64_t slot, const struct backe
 	if (here && (is->state != BACKEND_RESIDENT || is->block != had)) {
 		stray_out(r, slot, SLOT_COMMITTED);
 		if (is->state == BACKEND_LOST)
-			note_lost(r, slot);
+			served_lost(r, slot);
 	}
+	/* Of boot memory, and while it ends, a VM has the right to slots that fail already. */
+	if (is->state == BACKEND_VACANT && slots_state(&r->slots, slot) == SLOT_COMMITTED &&
+	    r->which == MEMLEASE_REGION_WINDOW && !r->vm->rec->ending)
+		slots_set(&r->slots, slot, SLOT_VACANT, 0);
 	if (is->state == BACKEND_RESIDENT && !(here && is->block == had))
 		served_taken(r, slot, is->block, lend_now(r->vm->lender));
 }
@@ -354,6 +362,30 @@ void served_resync(struct lend_vm *vm)
 	vm_meter(vm, now_ns, NULL);
 }
 
+int served_retired(struct lender *l)
+{
+	const struct table *t = &l->pool.table;
+	uint8_t states[4096];
+
+	l->source_blocks = 0;
+	for (uint32_t at = 0; at < t->blocks; at += sizeof(states)) {
+		uint32_t left = t->blocks - at;
+		uint32_t n = left < sizeof(states) ? left : (uint32_t)sizeof(states);
+		int ret = l->backend->ops->blocks(l->backend, at, n, states);
+
+		if (ret < 0)
+			return ret;
+		for (uint32_t i = 0; i < n; i++) {
+			if (states[i] != BACKEND_RETIRED && states[i] != BACKEND_OWN)
+				continue;
+			l->source_blocks += states[i] == BACKEND_OWN;
+			if (table_word(t, at + i).state != BLOCK_RETIRED)
+				pool_retire(pool_self(&l->pool), at + i);
+		}
+	}
+	return 0;
+}
+
 static void resync_all(struct lender *l)
 {
 	uint32_t retired = table_count(&l->pool.table, BLOCK_RETIRED);
@@ -365,14 +397,7 @@ static void resync_all(struct lender *l)
 		if (vm->state == VM_ENDING)
 			served_resync(vm);
 	}
-	for (uint32_t b = 0; b < l->pool.table.blocks; b++) {
-		uint8_t state = BACKEND_UNUSED;
-
-		l->backend->ops->blocks(l->backend, b, 1, &state);
-		if (state == BACKEND_RETIRED &&
-		    table_word(&l->pool.table, b).state != BLOCK_RETIRED)
-			pool_retire(pool_self(&l->pool), b);
-	}
+	served_retired(l);
 	if (table_count(&l->pool.table, BLOCK_RETIRED) != retired)
 		ml_warn("pool: %u blocks are retired",
 			table_count(&l->pool.table, BLOCK_RETIRED) - l->source_blocks);
@@ -404,11 +429,19 @@ static void act_fault(struct lend_vm *vm)
 	vm_event(vm->lender, LEND_EV_VM_STOPPED, vm, text);
 }
 
-/* Nobody can read it any more. If QEMU has ended, all of the VM is about to go in any case. */
+/*
+ * Nobody can read it any more; unless somebody has opened it since, to whom what is there
+ * belongs. If QEMU has ended, all of the VM is about to go in any case.
+ */
 static void act_closed(struct lend_vm *vm, enum memlease_region region)
 {
+	struct backend_region *at = &vm->region[region].at;
+	bool open = true;
+
 	vm->closed[region] = false;
 	if (!process_alive(vm->pidfd) && vm->pidfd >= 0)
+		return;
+	if (at->backend->ops->is_open(at, &open) < 0 || open)
 		return;
 	served_out(vm, region, 0, vm->region[region].slots.count, SLOT_COMMITTED, NULL);
 }

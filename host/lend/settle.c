@@ -122,6 +122,9 @@ static int settle_slot(struct settling *s, struct lend_region *r, uint64_t slot,
 
 	if (ret < 0)
 		return ret;
+	/* Was the guest told of it? Once more does no harm. */
+	if (is->state == BACKEND_LOST)
+		served_lost(r, slot);
 	if (is->state != BACKEND_RESIDENT || block >= s->l->pool.table.blocks) {
 		if (slots_state(&r->slots, slot) == SLOT_RESIDENT)
 			set_slot(&r->slots, slot, SLOT_COMMITTED, 0);
@@ -163,30 +166,6 @@ static enum pool_truth truth(void *ctx, uint32_t block, struct block_owner *owne
 		return POOL_IN_RING;
 	*owner = vm_owner(s->l->by_id[f->vm], (enum memlease_region)f->region, f->slot);
 	return POOL_BEHIND;
-}
-
-static int retire_blocks(struct settling *s)
-{
-	struct lender *l = s->l;
-	uint8_t states[4096];
-
-	l->source_blocks = 0;
-	for (uint32_t at = 0; at < l->pool.table.blocks; at += sizeof(states)) {
-		uint32_t left = l->pool.table.blocks - at;
-		uint32_t n = left < sizeof(states) ? left : (uint32_t)sizeof(states);
-		int ret = l->backend->ops->blocks(l->backend, at, n, states);
-
-		if (ret < 0)
-			return ret;
-		for (uint32_t i = 0; i < n; i++) {
-			if (states[i] != BACKEND_RETIRED && states[i] != BACKEND_OWN)
-				continue;
-			l->source_blocks += states[i] == BACKEND_OWN;
-			if (state_of(l, at + i) != BLOCK_RETIRED)
-				pool_retire(pool_self(&l->pool), at + i);
-		}
-	}
-	return 0;
 }
 
 /* The last daemon's zeroing found it bad; the VM that has it since has to do without. */
@@ -243,7 +222,7 @@ static int settle(struct settling *s)
 	if (damaged)
 		ml_err("block table: %u blocks were free by it, and behind slots; they are lent now",
 		       damaged);
-	ret = retire_blocks(s);
+	ret = served_retired(l);
 	for (struct lend_vm *vm = l->first; !ret && vm; vm = vm->next) {
 		struct meter_counts counts;
 

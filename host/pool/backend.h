@@ -161,6 +161,8 @@ struct backend_ops {
 	int (*next_event)(struct backend *b, struct backend_event *out);
 	int (*slots)(struct backend_region *region, uint64_t first, uint64_t count,
 		     struct backend_slot_word *words);
+	/* Has anybody the region open, or mapped? Who keeps what open_memory() gave is one. */
+	int (*is_open)(struct backend_region *region, bool *open);
 	/* How many blocks the supply holds now. */
 	uint32_t (*supply_level)(struct backend *b);
 	/* Put n zeroed blocks into it, and let go on who waits. -ENOSPC: no room; then none went in. */

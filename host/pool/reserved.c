@@ -57,17 +57,31 @@ static int reserved_commit(struct backend_region *region, uint64_t first, uint64
 	return slots_op(region, MEMLEASE_POOL_COMMIT, first, count, on, blocks, taken);
 }
 
+static int read_window(struct backend_region *region, struct memlease_pool_window *w)
+{
+	int ret;
+
+	*w = (struct memlease_pool_window){ .id = reserved_id(region) - 1 };
+	ret = reserved_call(reserved_of(region->backend), MEMLEASE_POOL_WINDOW, w);
+	return ret < 0 ? ret : w->id == reserved_id(region) ? 0 : -ENOENT;
+}
+
 static int reserved_resident_bytes(struct backend_region *region, uint64_t *bytes)
 {
-	struct memlease_pool_window w = { .id = reserved_id(region) - 1 };
-	int ret = reserved_call(reserved_of(region->backend), MEMLEASE_POOL_WINDOW, &w);
+	struct memlease_pool_window w;
+	int ret = read_window(region, &w);
 
-	if (ret < 0)
-		return ret;
-	if (w.id != reserved_id(region))
-		return -ENOENT;
-	*bytes = w.resident * BLOCK;
-	return 0;
+	*bytes = ret < 0 ? 0 : w.resident * BLOCK;
+	return ret;
+}
+
+static int reserved_is_open(struct backend_region *region, bool *open)
+{
+	struct memlease_pool_window w;
+	int ret = read_window(region, &w);
+
+	*open = ret == 0 && w.opened;
+	return ret;
 }
 
 static int reserved_slots(struct backend_region *region, uint64_t first, uint64_t count,
@@ -257,6 +271,7 @@ static const struct backend_ops reserved_ops = {
 	.scan = reserved_scan,
 	.next_event = reserved_next_event,
 	.slots = reserved_slots,
+	.is_open = reserved_is_open,
 	.supply_level = reserved_supply_level,
 	.supply = reserved_supply,
 	.unsupply = reserved_unsupply,

@@ -46,7 +46,7 @@ struct fake_pool {
 	uint32_t daemons;			/* that have opened the control device */
 	uint32_t touches_max;			/* records that the ring holds; 0: all of it */
 	uint64_t taken, moved, zapped;
-	int fail_next;				/* errno of the next MAP, or 0 */
+	int fail_next;				/* errno of the next MAP or COMMIT, or 0 */
 	bool keep_one;				/* sabotage: UNMAP forgets the last block */
 };
 
@@ -275,6 +275,14 @@ static inline int fake_window_read(struct fake_pool *p, struct memlease_pool_win
 	return 0;
 }
 
+static inline int fake_failure(struct fake_pool *p)
+{
+	int err = p->fail_next;
+
+	p->fail_next = 0;
+	return -err;
+}
+
 static inline int fake_slots_op(struct fake_pool *p, struct memlease_pool_slots_op *op, bool commit)
 {
 	const struct memlease_pool_extent *x = (const void *)(uintptr_t)op->extent_ptr;
@@ -282,6 +290,8 @@ static inline int fake_slots_op(struct fake_pool *p, struct memlease_pool_slots_
 	struct fake_window *w = fake_find(p, op->window);
 
 	op->taken = 0;
+	if (commit && p->fail_next)
+		return fake_failure(p);
 	if (!w)
 		return -ENOENT;
 	for (uint32_t e = 0; e < op->extents; e++) {
@@ -317,12 +327,8 @@ static inline int fake_do_map(struct fake_pool *p, struct memlease_pool_map *m)
 {
 	struct fake_window *w = fake_find(p, m->window);
 
-	if (p->fail_next) {
-		int err = p->fail_next;
-
-		p->fail_next = 0;
-		return -err;
-	}
+	if (p->fail_next)
+		return fake_failure(p);
 	if (!w || m->slot >= w->slots || m->block >= p->blocks)
 		return -EINVAL;
 	if (MEMLEASE_SLOT_STATE(w->word[m->slot]) == MEMLEASE_SLOT_RESIDENT)

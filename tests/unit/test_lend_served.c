@@ -559,6 +559,60 @@ static void a_window_nobody_has_open_is_emptied(void **state)
 	check(s);
 }
 
+/* One QEMU did not start, the next does: what it has written before the daemon hears of the first is its own. */
+static void a_window_that_was_opened_again_keeps_what_it_has(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 4, 64, 0);
+
+	touch(vm, BOOT, 0);
+	fake_closed(s->pool, window_of(vm, BOOT));
+	window_of(vm, BOOT)->opened = 1;
+	touch(vm, BOOT, 1);
+	lender_events(s->f.l);
+	assert_int_equal(content(vm, BOOT, 1), 0x1001);
+	assert_int_equal(status(vm).resident_blocks, 2);
+	fake_closed(s->pool, window_of(vm, BOOT));
+	lender_events(s->f.l);
+	assert_int_equal(status(vm).resident_blocks, 0);
+	check(s);
+}
+
+/* Told to a daemon that died before it told the guest. */
+static void a_guest_hears_of_memory_errors_from_the_next_daemon(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 4, 64, 0);
+
+	touch(vm, BOOT, 1);
+	lender_events(s->f.l);
+	assert_int_equal(fake_retire(s->pool, MEMLEASE_SLOT_BLOCK(window_of(vm, BOOT)->word[1])), 0);
+	lender_events(s->f.l);
+	assert_int_equal(s->f.seen.retired, 0);
+	kill_daemon(s);
+	open_daemon(s);
+	vm = lend_vm_find(s->f.l, "a");
+	lend_vm_set_user(vm, s);
+	lender_events(s->f.l);
+	assert_int_equal(s->f.seen.retired, 1);
+	check(s);
+}
+
+static void what_the_module_did_not_commit_was_not_borrowed(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 4, 64, 0);
+	enum memlease_reason reason;
+	uint64_t done;
+
+	borrow(vm, 0, 4, &reason);
+	s->pool->fail_next = ENOMEM;
+	assert_true(lend_borrow(vm, 2, 10, &done, &reason) < 0);
+	assert_int_equal(done, 0);
+	assert_int_equal(status(vm).window_committed_blocks, 4);
+	check(s);
+}
+
 static void an_end_leaves_nothing(void **state)
 {
 	struct served *s = *state;
@@ -614,7 +668,10 @@ int main(void)
 		T(a_module_that_was_loaded_anew_makes_the_table_void),
 		T(who_had_the_memory_in_between_makes_the_table_void),
 		T(lost_events_are_made_good), T(memory_errors_retire),
-		T(a_window_nobody_has_open_is_emptied), T(an_end_leaves_nothing),
+		T(a_window_nobody_has_open_is_emptied),
+		T(a_window_that_was_opened_again_keeps_what_it_has),
+		T(a_guest_hears_of_memory_errors_from_the_next_daemon),
+		T(what_the_module_did_not_commit_was_not_borrowed), T(an_end_leaves_nothing),
 		T(blocks_move_under_a_vm),
 	};
 

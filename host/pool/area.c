@@ -77,43 +77,47 @@ static uint64_t run_starts(uint64_t bits, unsigned int order)
 	return bits & multiples[order];
 }
 
-/* Words first up to first + n - 1, all of them full. */
-static bool claim_words(_Atomic uint64_t *bitmap, uint32_t first, uint32_t n)
+/*
+ * Words first up to first + n - 1, all of them full. What is claimed in vain goes back like
+ * any free block, one by one: some of it may have been retired meanwhile.
+ */
+static bool claim_words(struct pool *p, uint32_t area, uint32_t first, uint32_t n)
 {
+	struct pool_area *a = &p->areas[area];
 	uint32_t i;
 
 	for (i = first; i < first + n; i++) {
 		uint64_t seen = UINT64_MAX;
 
-		if (!atomic_compare_exchange_strong_explicit(&bitmap[i], &seen, 0,
+		if (!atomic_compare_exchange_strong_explicit(&a->clean[i], &seen, 0,
 							     memory_order_acquire,
 							     memory_order_relaxed))
 			break;
 	}
 	if (i == first + n)
 		return true;
-	/* What is ours nobody else touches, so it goes back as a whole. */
-	while (i-- > first)
-		atomic_fetch_or(&bitmap[i], UINT64_MAX);
+	for (uint32_t bit = first * 64; bit < i * 64; bit++)
+		pool_give_clean(p, area, bit);
 	return false;
 }
 
-uint32_t area_claim_run(_Atomic uint64_t *bitmap, unsigned int order)
+uint32_t area_claim_run(struct pool *p, uint32_t area, unsigned int order)
 {
 	uint32_t words = order > 6 ? 1U << (order - 6) : 1;
+	_Atomic uint64_t *clean = p->areas[area].clean;
 
 	for (uint32_t i = 0; i < AREA_WORDS; i += words) {
-		uint64_t seen = load_bits(&bitmap[i]), starts;
+		uint64_t seen = load_bits(&clean[i]), starts;
 
 		if (order > 6) {
-			if (seen == UINT64_MAX && claim_words(bitmap, i, words))
+			if (seen == UINT64_MAX && claim_words(p, area, i, words))
 				return i * 64;
 			continue;
 		}
 		while ((starts = run_starts(seen, order))) {
 			uint32_t at = (uint32_t)__builtin_ctzll(starts);
 
-			if (claim_bits(&bitmap[i], &seen, low_bits(1U << order) << at))
+			if (claim_bits(&clean[i], &seen, low_bits(1U << order) << at))
 				return i * 64 + at;
 		}
 	}

@@ -97,8 +97,8 @@ static inline bool claim_one(_Atomic uint64_t *bitmap, uint32_t bit)
 uint32_t area_claim(_Atomic uint64_t *bitmap, uint32_t *at);
 /* Up to `most` adjacent bits; the first one in *bit, how many is the result. */
 uint32_t area_claim_batch(_Atomic uint64_t *bitmap, uint32_t most, uint32_t *bit);
-/* 2^order bits at a multiple of that; the first one, or AREA_NO_BIT. */
-uint32_t area_claim_run(_Atomic uint64_t *bitmap, unsigned int order);
+/* 2^order clean blocks at a multiple of that; the first bit, or AREA_NO_BIT. */
+uint32_t area_claim_run(struct pool *p, uint32_t area, unsigned int order);
 /* Is there a run of blocks that are CLEAN or DIRTY? */
 bool area_may_run(const struct pool_area *a, unsigned int order);
 uint32_t area_count(const _Atomic uint64_t *bitmap);

@@ -248,9 +248,7 @@ bool search_area(struct pool_user *u, enum pool_kind kind)
 static bool run_in(struct pool *p, uint32_t area, enum pool_kind kind, unsigned int order,
 		   uint32_t *bit)
 {
-	*bit = area_claim_run(p->areas[area].clean, order);
-	/* An attempt in vain has hidden bits for an instant. */
-	index_set(p->has_clean, area);
+	*bit = area_claim_run(p, area, order);
 	if (*bit == AREA_NO_BIT)
 		return false;
 	if (search_may_share(p, area, kind))

@@ -353,6 +353,44 @@ static void errors_meanwhile(void **state)
 	free(s);
 }
 
+/* Claims 448 blocks each time, and gives them back, for the run of 512 lacks one. */
+static void *looks_for_a_gib(void *arg)
+{
+	struct shared *s = arg;
+	struct pool_user *u = pool_join(&s->rig->pool, POOL_ANY_NODE);
+
+	while (!atomic_load(&s->stop))
+		MUST(pool_get_run(u, owner_of(1, 0), POOL_AREA_ORDER) == POOL_NO_BLOCK);
+	pool_leave(u);
+	return NULL;
+}
+
+static void errors_while_a_run_is_sought(void **state)
+{
+	struct pool_rig *r = *state;
+
+	for (int round = 0; round < 300; round++) {
+		struct shared s = { .rig = r };
+		pthread_t thread;
+
+		rig_anew(r, POOL_AREA_BLOCKS, true);
+		for (uint32_t i = 0; i < POOL_AREA_BLOCKS; i++)
+			pool_get(r->user, owner_of(1, i));
+		for (uint32_t b = 0; b < POOL_AREA_BLOCKS - 1; b++)
+			pool_put(r->user, b);
+		pool_rest(r->user);
+		assert_int_equal(pthread_create(&thread, NULL, looks_for_a_gib, &s), 0);
+		/* The last ones first: what is claimed begins with the first. */
+		for (int word = 6; word >= 0; word--) {
+			usleep(30);
+			pool_retire(r->user, (uint32_t)word * 64 + 9);
+		}
+		atomic_store(&s.stop, 1);
+		pthread_join(thread, NULL);
+		pool_validate(&r->pool);
+	}
+}
+
 /* --- a thread that is stopped anywhere holds up nobody --- */
 
 /* Rounds: the last one asked for, the one in which the thread stands, the last one that is over. */
@@ -411,6 +449,7 @@ int main(void)
 		RIG_TEST(threads_on_a_backend_that_zeroes),
 		RIG_TEST(threads_on_one_that_does_not),
 		RIG_TEST(threads_share_a_few_blocks), RIG_TEST(errors_meanwhile),
+		RIG_TEST(errors_while_a_run_is_sought),
 		RIG_TEST(nobody_waits_for_a_stopped_thread),
 	};
 

@@ -304,6 +304,8 @@ uint64_t lender_next_tick_boot_ns(const struct lender *l)
 {
 	uint64_t next_ns = l->ticked_ns + LEND_TICK_NS;
 
+	if (l->resync && l->resynced_ns + LEND_RESYNC_NS < next_ns)
+		next_ns = l->resynced_ns + LEND_RESYNC_NS;
 	return next_ns < l->boundary_ns ? next_ns : l->boundary_ns;
 }
 

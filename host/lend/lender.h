@@ -23,6 +23,7 @@
 #define LEND_SERVE_MAX 64		/* touches served at once: about as long */
 #define LEND_TICK_NS 1000000000ULL
 #define LEND_ASK_NS 100000000ULL	/* between two looks at whom to ask while touches wait */
+#define LEND_RESYNC_NS 100000000ULL	/* between two readings of all slots, however often events are lost */
 
 /* A touch that waits for a block. */
 struct lend_wait {
@@ -45,6 +46,7 @@ struct lend_region {
 	enum memlease_region which;
 	struct slots slots;
 	uint8_t *waiting;	/* bit per slot: a touch of it waits */
+	uint8_t *lost;		/* bit per slot: it is LOST in the source, and the guest was or will be told */
 };
 
 struct lend_vm {
@@ -70,7 +72,8 @@ struct lend_vm {
 	enum memlease_region fault_region;
 	uint64_t fault_slot;
 	pid_t fault_pid;
-	bool closed[MEMLEASE_REGION_COUNT];	/* nobody has it open any more */
+	bool closed[MEMLEASE_REGION_COUNT];	/* nobody has it open any more: it is being emptied */
+	uint64_t closed_at[MEMLEASE_REGION_COUNT];	/* slots done of that */
 	struct lend_lost *lost;		/* slots whose loss the guest is to be told of */
 
 	/* A job under way, see job.c. */
@@ -152,8 +155,10 @@ struct lender {
 	struct lend_compact compact;
 	uint32_t source_blocks;		/* of the pool, and the source's own: RETIRED in the table */
 	bool recovering;		/* meters are brought through the time without a daemon */
-	bool acts;			/* some VM has a fault, or a closed region */
-	bool resync;			/* the source lost events: read all slots */
+	bool acts;			/* some VM has a fault, a closed region, or lost slots to tell of */
+	bool empties;			/* a closed region is not empty yet */
+	bool resync;			/* the source lost events: read all slots, soon */
+	uint64_t resynced_ns;		/* when that was done last */
 
 	bool behind;
 	bool short_told;		/* POOL_SHORT was the last that was told */
@@ -264,7 +269,9 @@ int served_out(struct lend_vm *vm, enum memlease_region region, uint64_t first, 
 int served_end(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count);
 /* Slots and table of a VM as the source has them. */
 void served_resync(struct lend_vm *vm);
-/* A slot's block had a memory error: the guest hears of it as soon as there is one. */
+/* Only this slot. */
+void served_resync_slot(struct lend_region *r, uint64_t slot);
+/* The slot's block had a memory error: the guest hears of it, once, when there is one to tell. */
 void served_lost(struct lend_region *r, uint64_t slot);
 /* Blocks that the source has retired, or needs for itself, are RETIRED in the table, too. */
 int served_retired(struct lender *l);

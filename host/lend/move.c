@@ -55,8 +55,10 @@ static int map_failed(struct lend_vm *vm, struct lend_region *r, uint64_t slot, 
 
 	pool_put(pool_self(&l->pool), block);
 	if (lend_served(l) && error == -EEXIST) {
-		/* A touch was faster; the event has it. */
+		/* A touch was faster; the event has it, unless it was lost. */
 		served_read_all(l);
+		if (slots_state(&r->slots, slot) != SLOT_RESIDENT && l->resync)
+			served_resync_slot(r, slot);
 		return slots_state(&r->slots, slot) == SLOT_RESIDENT ? 0 : -EAGAIN;
 	}
 	if (lend_served(l) && error == -EPERM)

@@ -25,6 +25,7 @@
 #include "process.h"
 
 #define SLOTS_AT_ONCE 1024
+#define BLOCKS_AT_ONCE 4096
 
 static const char *region_word(enum memlease_region region)
 {
@@ -86,15 +87,16 @@ static void tell_retired(struct lender *l, const struct lend_vm *vm, uint32_t bl
 
 void served_lost(struct lend_region *r, uint64_t slot)
 {
-	struct lend_lost *lost = r->vm->lost;
+	struct lend_lost *lost;
 
-	while (lost && (lost->region != r->which || lost->slot != slot))
-		lost = lost->next;
-	if (lost)
+	if (!r->lost)
+		r->lost = calloc(1, (r->slots.count + 7) / 8);
+	if (!r->lost || r->lost[slot / 8] >> slot % 8 & 1)
 		return;
 	lost = calloc(1, sizeof(*lost));
 	if (!lost)
 		return;
+	r->lost[slot / 8] |= (uint8_t)(1 << slot % 8);
 	lost->region = r->which;
 	lost->slot = slot;
 	lost->next = r->vm->lost;
@@ -152,6 +154,7 @@ static void take_event(struct lender *l, const struct backend_event *e)
 		break;
 	case BACKEND_CLOSED:
 		vm->closed[r->which] = true;
+		vm->closed_at[r->which] = 0;
 		l->acts = true;
 		break;
 	case BACKEND_ERROR:
@@ -167,7 +170,8 @@ bool served_read(struct lender *l, uint32_t most)
 
 	while (most-- && (ret = ops->next_event(l->backend, &e)) != 0) {
 		if (ret == -EOVERFLOW) {
-			ml_warn("the source lost events: reading all slots instead");
+			if (!l->resync)
+				ml_warn("the source lost events: reading all slots instead");
 			l->resync = true;
 		} else if (ret > 0) {
 			take_event(l, &e);
@@ -263,6 +267,9 @@ static int run_out(struct lend_region *r, uint64_t first, uint64_t count, enum s
 		return -EUCLEAN;
 	}
 	ml_step("unmapped");
+	/* What was lost there can be had anew. */
+	for (uint64_t i = first; r->lost && i < first + count; i++)
+		r->lost[i / 8] &= (uint8_t)~(1 << i % 8);
 	for (uint32_t i = 0; i < taken; i++)
 		take_back(vm, blocks[i], to, moved);
 	strays_out(r, first, count, to);
@@ -327,17 +334,28 @@ static void resync_slot(struct lend_region *r, uint64_t slot, const struct backe
 	bool here = slots_state(&r->slots, slot) == SLOT_RESIDENT;
 	uint32_t had = here ? slots_block(&r->slots, slot) : 0;
 
-	if (here && (is->state != BACKEND_RESIDENT || is->block != had)) {
+	if (here && (is->state != BACKEND_RESIDENT || is->block != had))
 		stray_out(r, slot, SLOT_COMMITTED);
-		if (is->state == BACKEND_LOST)
-			served_lost(r, slot);
-	}
+	if (is->state == BACKEND_LOST)
+		served_lost(r, slot);
 	/* Of boot memory, and while it ends, a VM has the right to slots that fail already. */
 	if (is->state == BACKEND_VACANT && slots_state(&r->slots, slot) == SLOT_COMMITTED &&
 	    r->which == MEMLEASE_REGION_WINDOW && !r->vm->rec->ending)
 		slots_set(&r->slots, slot, SLOT_VACANT, 0);
 	if (is->state == BACKEND_RESIDENT && !(here && is->block == had))
 		served_taken(r, slot, is->block, lend_now(r->vm->lender));
+}
+
+void served_resync_slot(struct lend_region *r, uint64_t slot)
+{
+	uint64_t now_ns = lend_now(r->vm->lender);
+	struct backend_slot_word word;
+
+	if (r->vm->lender->backend->ops->slots(&r->at, slot, 1, &word) < 0)
+		return;
+	meter_advance(&r->vm->rec->meter, now_ns);
+	resync_slot(r, slot, &word);
+	vm_meter(r->vm, now_ns, NULL);
 }
 
 void served_resync(struct lend_vm *vm)
@@ -365,32 +383,45 @@ void served_resync(struct lend_vm *vm)
 int served_retired(struct lender *l)
 {
 	const struct table *t = &l->pool.table;
-	uint8_t states[4096];
+	uint8_t states[BLOCKS_AT_ONCE];
+	uint32_t n, found = 0;
 
 	l->source_blocks = 0;
-	for (uint32_t at = 0; at < t->blocks; at += sizeof(states)) {
-		uint32_t left = t->blocks - at;
-		uint32_t n = left < sizeof(states) ? left : (uint32_t)sizeof(states);
-		int ret = l->backend->ops->blocks(l->backend, at, n, states);
+	for (uint32_t at = 0; at < t->blocks; at += n) {
+		int ret;
 
+		n = t->blocks - at < BLOCKS_AT_ONCE ? t->blocks - at : BLOCKS_AT_ONCE;
+		ret = l->backend->ops->blocks(l->backend, at, n, states);
 		if (ret < 0)
 			return ret;
 		for (uint32_t i = 0; i < n; i++) {
 			if (states[i] != BACKEND_RETIRED && states[i] != BACKEND_OWN)
 				continue;
 			l->source_blocks += states[i] == BACKEND_OWN;
-			if (table_word(t, at + i).state != BLOCK_RETIRED)
-				pool_retire(pool_self(&l->pool), at + i);
+			if (table_word(t, at + i).state == BLOCK_RETIRED)
+				continue;
+			pool_retire(pool_self(&l->pool), at + i);
+			found += states[i] == BACKEND_RETIRED;
+			/* At start there is nobody yet to tell, and perhaps an event to come. */
+			if (states[i] == BACKEND_RETIRED && !l->recovering)
+				tell_retired(l, NULL, at + i);
 		}
 	}
+	if (found && l->recovering)
+		ml_warn("pool: %u blocks had memory errors that the table did not know of; they are retired",
+			found);
 	return 0;
 }
 
+/*
+ * Costs milliseconds for a pool of a TiB: so not more often than every LEND_RESYNC_NS,
+ * whatever a QEMU does to have events lost. Until then each slot that matters is looked
+ * at by itself (move.c), and what was taken meanwhile counts as offered still.
+ */
 static void resync_all(struct lender *l)
 {
-	uint32_t retired = table_count(&l->pool.table, BLOCK_RETIRED);
-
 	l->resync = false;
+	l->resynced_ns = lend_now(l);
 	for (struct lend_vm *vm = l->first; vm; vm = vm->next)
 		served_resync(vm);
 	for (struct lend_vm *vm = l->jobs; vm; vm = vm->job_next) {
@@ -398,9 +429,6 @@ static void resync_all(struct lender *l)
 			served_resync(vm);
 	}
 	served_retired(l);
-	if (table_count(&l->pool.table, BLOCK_RETIRED) != retired)
-		ml_warn("pool: %u blocks are retired",
-			table_count(&l->pool.table, BLOCK_RETIRED) - l->source_blocks);
 }
 
 /* --- acting on it --- */
@@ -430,20 +458,23 @@ static void act_fault(struct lend_vm *vm)
 }
 
 /*
- * Nobody can read it any more; unless somebody has opened it since, to whom what is there
- * belongs. If QEMU has ended, all of the VM is about to go in any case.
+ * Nobody can read it any more: what is there goes, a slice a turn. Where a QEMU is known
+ * its end empties the VM, and until then all is its own. Where somebody has opened it
+ * again meanwhile, it is his. True: that was the work of this turn.
  */
-static void act_closed(struct lend_vm *vm, enum memlease_region region)
+static bool act_closed(struct lend_vm *vm, enum memlease_region region)
 {
-	struct backend_region *at = &vm->region[region].at;
+	uint64_t at = vm->closed_at[region], left = vm->region[region].slots.count - at;
+	uint64_t n = left < lend_slice_blocks ? left : lend_slice_blocks;
 	bool open = true;
 
 	vm->closed[region] = false;
-	if (!process_alive(vm->pidfd) && vm->pidfd >= 0)
-		return;
-	if (at->backend->ops->is_open(at, &open) < 0 || open)
-		return;
-	served_out(vm, region, 0, vm->region[region].slots.count, SLOT_COMMITTED, NULL);
+	if (vm->pidfd >= 0 ||
+	    vm->lender->backend->ops->is_open(&vm->region[region].at, &open) < 0 || open)
+		return false;
+	vm->closed_at[region] = at + n;
+	vm->closed[region] = served_out(vm, region, at, n, SLOT_COMMITTED, NULL) == 0 && n < left;
+	return true;
 }
 
 static void act_lost(struct lend_vm *vm)
@@ -463,18 +494,23 @@ static void act_lost(struct lend_vm *vm)
 
 void served_act(struct lender *l)
 {
-	if (l->resync)
+	bool emptied = false;
+
+	if (l->resync && (!l->resynced_ns || lend_now(l) - l->resynced_ns >= LEND_RESYNC_NS))
 		resync_all(l);
 	if (!l->acts)
 		return;
 	l->acts = false;
+	l->empties = false;
 	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
 		if (vm->fault)
 			act_fault(vm);
 		vm->fault = 0;
 		for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
-			if (vm->closed[r])
-				act_closed(vm, (enum memlease_region)r);
+			if (vm->closed[r] && !emptied)
+				emptied = act_closed(vm, (enum memlease_region)r);
+			l->empties |= vm->closed[r];
+			l->acts |= vm->closed[r];
 		}
 		act_lost(vm);
 	}

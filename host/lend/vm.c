@@ -60,8 +60,10 @@ void vm_free(struct lend_vm *vm)
 	vm_close_regions(vm);
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
-	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
+	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
 		free(vm->region[r].waiting);
+		free(vm->region[r].lost);
+	}
 	while (vm->wait_first) {
 		struct lend_wait *w = vm->wait_first;
 

@@ -20,9 +20,11 @@
 
 #include "../../host/pool/reserved.h"
 
+#ifndef FAKE_BLOCKS_MAX	/* else by the includer, for large ones */
 #define FAKE_BLOCKS_MAX 2048
 #define FAKE_SLOTS_MAX 1024
 #define FAKE_WINDOWS_MAX 64
+#endif
 #define FAKE_RETIRED 0xffffffffffffffffULL
 #define FAKE_MODULE 0xfffffffffffffffeULL
 

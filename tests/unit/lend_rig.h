@@ -34,7 +34,7 @@
 struct seen {
 	unsigned int events[LEND_EV_MISMATCH + 1];
 	unsigned int served, config, report_now, target, retired;
-	uint64_t served_slot;
+	uint64_t served_slot, retired_slot;
 };
 
 struct fixture {
@@ -87,11 +87,13 @@ static inline void on_guest_event(void *ctx, struct lend_vm *vm, enum memlease_e
 
 	(void)vm;
 	(void)seq;
-	(void)a;
 	(void)b;
+	if (type == MEMLEASE_EV_RETIRED) {
+		s->retired++;
+		s->retired_slot = a;
+	}
 	s->report_now += type == MEMLEASE_EV_REPORT_NOW;
 	s->target += type == MEMLEASE_EV_TARGET;
-	s->retired += type == MEMLEASE_EV_RETIRED;
 }
 
 static inline void on_event(void *ctx, const struct lend_event *e)

@@ -43,18 +43,26 @@ static void vms_go_on_without_a_daemon(void **state)
 	check(s);
 }
 
-/* The last daemon had read that it waits; and all that is free is owed to it. */
-static void who_waits_is_served_by_the_next_daemon(void **state)
+/* It has all blocks but ten, which are dirty and its own by guarantee. */
+static struct lend_vm *vm_that_is_owed_all(struct served *s)
 {
-	struct served *s = *state;
 	struct lend_vm *vm = make_vm(&s->f, "a", 127, 128, 127);
-	struct fake_window *w = window_of(vm, BOOT);
 
 	for (uint32_t i = 0; i < 127; i++) {
 		touch(vm, BOOT, i);
 		lender_events(s->f.l);
 	}
 	report(vm, BOOT, 0, 10);
+	return vm;
+}
+
+/* The last daemon had read that it waits; and all that is free is owed to it. */
+static void who_waits_is_served_by_the_next_daemon(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = vm_that_is_owed_all(s);
+	struct fake_window *w = window_of(vm, BOOT);
+
 	assert_int_equal(touch(vm, BOOT, 3), FAKE_WAITS);
 	lender_events(s->f.l);
 	assert_int_equal(status(vm).waiting, 1);
@@ -70,14 +78,9 @@ static void who_waits_is_served_by_the_next_daemon(void **state)
 static void a_wait_that_was_not_heard_of_is_told_again(void **state)
 {
 	struct served *s = *state;
-	struct lend_vm *vm = make_vm(&s->f, "a", 127, 128, 127);
+	struct lend_vm *vm = vm_that_is_owed_all(s);
 	struct fake_window *w = window_of(vm, BOOT);
 
-	for (uint32_t i = 0; i < 127; i++) {
-		touch(vm, BOOT, i);
-		lender_events(s->f.l);
-	}
-	report(vm, BOOT, 0, 10);
 	s->pool->touches_max = 1;
 	touch(vm, BOOT, 3);
 	touch(vm, BOOT, 4);

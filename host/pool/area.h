@@ -152,8 +152,7 @@ uint32_t search_dirty(struct pool_user *u);
 
 /* Its area and bit. */
 uint32_t pool_place(const struct pool *p, struct pool_user *u, uint32_t block, uint32_t *bit);
-/* Free blocks that the caller owns: set their bits. */
+/* A clean block that the caller owns: set its bit. */
 void pool_give_clean(struct pool *p, uint32_t area, uint32_t bit);
-void pool_give_dirty(struct pool *p, uint32_t area, uint32_t bit);
 
 #endif /* ML_POOL_AREA_H */

@@ -64,7 +64,7 @@ void pool_give_clean(struct pool *p, uint32_t area, uint32_t bit)
 	give(p, p->areas[area].clean, p->has_clean, area, bit);
 }
 
-void pool_give_dirty(struct pool *p, uint32_t area, uint32_t bit)
+static void give_dirty(struct pool *p, uint32_t area, uint32_t bit)
 {
 	give(p, p->areas[area].dirty, p->has_dirty, area, bit);
 }
@@ -461,7 +461,7 @@ static inline void release(struct pool_user *u, uint32_t block, unsigned int fro
 	if (to == BLOCK_CLEAN)
 		pool_give_clean(p, area, bit);
 	else
-		pool_give_dirty(p, area, bit);
+		give_dirty(p, area, bit);
 }
 
 void pool_put(struct pool_user *u, uint32_t block)

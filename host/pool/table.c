@@ -162,7 +162,8 @@ uint32_t table_count(const struct table *t, enum block_state state)
 
 	for (unsigned int w = 0; w < writers; w++)
 		n += atomic_load_explicit(&t->tally[w].count[state], memory_order_relaxed);
-	return n;
+	/* Less than none: one came into the state by a writer looked at before, and left it by a later one. */
+	return n > TABLE_BLOCKS_MAX ? 0 : n;
 }
 
 void table_set_counts(struct table *t, const uint32_t count[BLOCK_STATES])

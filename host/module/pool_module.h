@@ -182,9 +182,9 @@ bool mlp_supply_pause(void);
 /* --- window.c: one device per window ------------------------------------------- */
 
 struct mlp_window {
-	struct list_head list;	/* by id; under mlp_lock */
 	u32 id;			/* never used again */
-	u32 index;		/* its minor number, and its place in mlp_mapping */
+	u32 minor;		/* not used again soon */
+	u32 place;		/* in mlp_mapping: its stretch there */
 	u32 slots;
 	char name[MEMLEASE_POOL_NAME_BYTES];
 	kuid_t uid;
@@ -195,6 +195,7 @@ struct mlp_window {
 	struct device dev;
 	pgoff_t pgoff;		/* of slot 0 in mlp_mapping */
 	bool mapped;		/* somebody has mapped it at some time */
+	bool seen;		/* the same, since it was last said to be closed */
 	bool gave_way;		/* a fault found the lock taken, and none was served since */
 	bool starved;		/* a wait ran into its limit, and no block came since */
 	struct rw_semaphore lock;

@@ -9,7 +9,10 @@
 #include <linux/ctype.h>
 #include <linux/device/class.h>
 #include <linux/file.h>
+#include <linux/idr.h>
+#include <linux/kdev_t.h>
 #include <linux/module.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 #include <linux/xarray.h>
@@ -23,15 +26,20 @@
 #define MLP_WINDOW_PAGES	((pgoff_t)MEMLEASE_POOL_MAX_SLOTS * MLP_BLOCK_PAGES)
 #define MLP_POOL_STRETCHES	(MEMLEASE_POOL_MAX_BLOCKS / MEMLEASE_POOL_MAX_SLOTS + 1)
 
+#define MLP_MINORS		(MINORMASK + 1)	/* all that there are */
+
 struct address_space *mlp_mapping;
 
 static struct file *mlp_mapping_file;	/* what holds it */
 static struct class *mlp_class;
 static dev_t mlp_first_dev;
 static struct cdev mlp_cdev;		/* of all windows */
-static LIST_HEAD(mlp_window_list);	/* these three under mlp_lock */
-static DEFINE_XARRAY_ALLOC(mlp_by_index);
+/* All of these under mlp_lock. */
+static DEFINE_XARRAY(mlp_by_id);
+static DEFINE_XARRAY_ALLOC(mlp_by_minor);
+static DEFINE_IDA(mlp_places);
 static u32 mlp_last_id;
+static u32 mlp_next_minor;
 
 static void mlp_window_release(struct device *dev)
 {
@@ -68,7 +76,7 @@ static int mlp_window_open(struct inode *inode, struct file *file)
 	int rc = -ENXIO;
 
 	mutex_lock(&mlp_lock);
-	w = xa_load(&mlp_by_index, iminor(inode));
+	w = xa_load(&mlp_by_minor, iminor(inode));
 	if (w && !w->gone) {
 		w->opened++;
 		file->private_data = w;
@@ -79,6 +87,20 @@ static int mlp_window_open(struct inode *inode, struct file *file)
 	return rc;
 }
 
+/*
+ * Nobody has it open any more. The daemon wants to know if somebody had seen what is in
+ * it, or if it waits for this to have the window go.
+ */
+static void mlp_window_closed(struct mlp_window *w)
+{
+	if (!READ_ONCE(w->seen) && !w->gone)
+		return;
+	WRITE_ONCE(w->seen, false);
+	spin_lock(&mlp_rings_lock);
+	mlp_touch_once(MEMLEASE_TOUCH_CLOSED, w->id, 0, &w->closed_mark);
+	spin_unlock(&mlp_rings_lock);
+}
+
 static int mlp_window_close(struct inode *inode, struct file *file)
 {
 	struct mlp_window *w = file->private_data;
@@ -86,9 +108,7 @@ static int mlp_window_close(struct inode *inode, struct file *file)
 	mutex_lock(&mlp_lock);
 	if (!--w->opened) {
 		WRITE_ONCE(w->starved, false);
-		spin_lock(&mlp_rings_lock);
-		mlp_touch_once(MEMLEASE_TOUCH_CLOSED, w->id, 0, &w->closed_mark);
-		spin_unlock(&mlp_rings_lock);
+		mlp_window_closed(w);
 	}
 	mutex_unlock(&mlp_lock);
 	return 0;
@@ -117,6 +137,7 @@ static int mlp_window_mmap(struct file *file, struct vm_area_struct *vma)
 	if (rc)
 		return rc;
 	WRITE_ONCE(w->mapped, true);
+	WRITE_ONCE(w->seen, true);
 	vma->vm_pgoff += w->pgoff;
 	vma->vm_private_data = w;
 	vma->vm_ops = &mlp_window_vm_ops;
@@ -151,12 +172,13 @@ static bool mlp_name_is_good(const char *name)
 static int mlp_window_check(const struct memlease_pool_window *arg)
 {
 	struct mlp_window *w;
+	unsigned long id;
 
 	if (!mlp_name_is_good(arg->name) || !arg->slots || arg->slots > MEMLEASE_POOL_MAX_SLOTS ||
 	    arg->mode & ~0777 || !uid_valid(make_kuid(current_user_ns(), arg->uid)) ||
 	    !gid_valid(make_kgid(current_user_ns(), arg->gid)))
 		return -EINVAL;
-	list_for_each_entry(w, &mlp_window_list, list) {
+	xa_for_each(&mlp_by_id, id, w) {
 		if (!w->gone && !strcmp(w->name, arg->name))
 			return -EEXIST;
 	}
@@ -188,6 +210,43 @@ static struct mlp_window *mlp_window_alloc(const struct memlease_pool_window *ar
 	return w;
 }
 
+/*
+ * A place in mlp_mapping, a minor number and an id. Whoever still holds the node of a
+ * device that is gone could open with it what has the same minor number later: so they
+ * go round before one comes again, and begin anywhere, as the module may be loaded anew.
+ */
+static int mlp_window_number(struct mlp_window *w)
+{
+	int rc;
+
+	/* Ids are never used again; the last is no window's, see MLP_OWNER_RETIRED. */
+	if (mlp_last_id >= U32_MAX - 1)
+		return -ENOSPC;
+	rc = ida_alloc_max(&mlp_places, MEMLEASE_POOL_MAX_WINDOWS - 1, GFP_KERNEL);
+	if (rc < 0)
+		return rc;
+	w->place = rc;
+	w->pgoff = (MLP_POOL_STRETCHES + w->place) * MLP_WINDOW_PAGES;
+	rc = xa_alloc_cyclic(&mlp_by_minor, &w->minor, w, XA_LIMIT(0, MINORMASK), &mlp_next_minor, GFP_KERNEL);
+	if (rc < 0)
+		goto place;
+	w->id = mlp_last_id + 1;
+	rc = xa_insert(&mlp_by_id, w->id, w, GFP_KERNEL);
+	if (!rc)
+		return 0;
+	xa_erase(&mlp_by_minor, w->minor);
+place:
+	ida_free(&mlp_places, w->place);
+	return rc;
+}
+
+static void mlp_window_unnumber(struct mlp_window *w)
+{
+	xa_erase(&mlp_by_id, w->id);
+	xa_erase(&mlp_by_minor, w->minor);
+	ida_free(&mlp_places, w->place);
+}
+
 int mlp_window_create(struct memlease_pool_window *arg)
 {
 	struct mlp_window *w;
@@ -198,48 +257,32 @@ int mlp_window_create(struct memlease_pool_window *arg)
 	w = mlp_window_alloc(arg);
 	if (!w)
 		return -ENOMEM;
-	rc = xa_alloc(&mlp_by_index, &w->index, w, XA_LIMIT(0, MEMLEASE_POOL_MAX_WINDOWS - 1), GFP_KERNEL);
-	if (rc) {
-		rc = rc == -EBUSY ? -ENOSPC : rc;
+	rc = mlp_window_number(w);
+	if (rc)
 		goto put;
-	}
-	w->pgoff = (MLP_POOL_STRETCHES + w->index) * MLP_WINDOW_PAGES;
-	w->id = mlp_last_id + 1;
-	w->dev.devt = MKDEV(MAJOR(mlp_first_dev), w->index);
+	w->dev.devt = MKDEV(MAJOR(mlp_first_dev), w->minor);
 	rc = dev_set_name(&w->dev, "%s", w->name);
 	if (!rc)
 		rc = device_add(&w->dev);
 	if (rc)
-		goto erase;
+		goto unnumber;
 	mlp_last_id = w->id;
-	list_add_tail(&w->list, &mlp_window_list);
 	__module_get(THIS_MODULE);
 	arg->id = w->id;
 	arg->committed = 0;
 	arg->resident = 0;
 	arg->opened = 0;
 	return 0;
-erase:
-	xa_erase(&mlp_by_index, w->index);
+unnumber:
+	mlp_window_unnumber(w);
 put:
 	put_device(&w->dev);
 	return rc;
 }
 
-static struct mlp_window *mlp_window_find(u32 id)
-{
-	struct mlp_window *w;
-
-	list_for_each_entry(w, &mlp_window_list, list) {
-		if (w->id == id)
-			return w;
-	}
-	return NULL;
-}
-
 int mlp_window_destroy(u32 id)
 {
-	struct mlp_window *w = mlp_window_find(id);
+	struct mlp_window *w = xa_load(&mlp_by_id, id);
 
 	if (!w)
 		return -ENOENT;
@@ -254,8 +297,7 @@ int mlp_window_destroy(u32 id)
 	up_write(&w->lock);
 	if (!w->dead)
 		return -ENOTEMPTY;
-	list_del(&w->list);
-	xa_erase(&mlp_by_index, w->index);
+	mlp_window_unnumber(w);
 	put_device(&w->dev);
 	module_put(THIS_MODULE);
 	return 0;
@@ -263,28 +305,27 @@ int mlp_window_destroy(u32 id)
 
 int mlp_window_read(struct memlease_pool_window *arg)
 {
-	struct mlp_window *w;
+	unsigned long id = arg->id;
+	struct mlp_window *w = xa_find_after(&mlp_by_id, &id, U32_MAX, XA_PRESENT);
 
-	list_for_each_entry(w, &mlp_window_list, list) {
-		if (w->id <= arg->id)
-			continue;
-		*arg = (struct memlease_pool_window){
-			.id = w->id, .slots = w->slots, .mode = w->mode, .opened = w->opened,
-			.uid = from_kuid_munged(current_user_ns(), w->uid),
-			.gid = from_kgid_munged(current_user_ns(), w->gid),
-			.committed = READ_ONCE(w->committed), .resident = atomic_read(&w->resident),
-		};
-		strscpy(arg->name, w->name, sizeof(arg->name));
-		return 0;
-	}
-	return -ENOENT;
+	if (!w)
+		return -ENOENT;
+	*arg = (struct memlease_pool_window){
+		.id = w->id, .slots = w->slots, .mode = w->mode, .opened = w->opened,
+		.uid = from_kuid_munged(current_user_ns(), w->uid),
+		.gid = from_kgid_munged(current_user_ns(), w->gid),
+		.committed = READ_ONCE(w->committed), .resident = atomic_read(&w->resident),
+	};
+	strscpy(arg->name, w->name, sizeof(arg->name));
+	return 0;
 }
 
 void mlp_windows_count(struct memlease_pool_info *info)
 {
 	struct mlp_window *w;
+	unsigned long id;
 
-	list_for_each_entry(w, &mlp_window_list, list) {
+	xa_for_each(&mlp_by_id, id, w) {
 		info->windows++;
 		info->resident += atomic_read(&w->resident);
 		info->metadata_bytes += sizeof(*w) + (u64)w->slots * sizeof(*w->slot);
@@ -296,7 +337,7 @@ struct mlp_window *mlp_window_get(u32 id)
 	struct mlp_window *w;
 
 	mutex_lock(&mlp_lock);
-	w = mlp_window_find(id);
+	w = xa_load(&mlp_by_id, id);
 	if (w)
 		get_device(&w->dev);
 	mutex_unlock(&mlp_lock);
@@ -311,9 +352,10 @@ void mlp_window_put(struct mlp_window *w)
 void mlp_windows_unshow_zeros(void)
 {
 	struct mlp_window *w;
+	unsigned long id;
 
 	mutex_lock(&mlp_lock);
-	list_for_each_entry(w, &mlp_window_list, list) {
+	xa_for_each(&mlp_by_id, id, w) {
 		mlp_lock_slots(w);
 		mlp_slots_unshow(w, 0, w->slots);
 		mlp_unlock_slots(w);
@@ -336,7 +378,7 @@ int mlp_windows_init(void)
 	if (IS_ERR(mlp_mapping_file))
 		return PTR_ERR(mlp_mapping_file);
 	mlp_mapping = file_inode(mlp_mapping_file)->i_mapping;
-	rc = alloc_chrdev_region(&mlp_first_dev, 0, MEMLEASE_POOL_MAX_WINDOWS, "memlease");
+	rc = alloc_chrdev_region(&mlp_first_dev, 0, MLP_MINORS, "memlease");
 	if (rc)
 		goto put_mapping;
 	mlp_class = class_create("memlease");
@@ -346,14 +388,15 @@ int mlp_windows_init(void)
 	}
 	cdev_init(&mlp_cdev, &mlp_window_fops);
 	mlp_cdev.owner = THIS_MODULE;
-	rc = cdev_add(&mlp_cdev, mlp_first_dev, MEMLEASE_POOL_MAX_WINDOWS);
+	mlp_next_minor = get_random_u32_below(MLP_MINORS);
+	rc = cdev_add(&mlp_cdev, mlp_first_dev, MLP_MINORS);
 	if (rc)
 		goto put_class;
 	return 0;
 put_class:
 	class_destroy(mlp_class);
 put_region:
-	unregister_chrdev_region(mlp_first_dev, MEMLEASE_POOL_MAX_WINDOWS);
+	unregister_chrdev_region(mlp_first_dev, MLP_MINORS);
 put_mapping:
 	__fput_sync(mlp_mapping_file);
 	return rc;
@@ -363,8 +406,10 @@ void mlp_windows_exit(void)
 {
 	cdev_del(&mlp_cdev);
 	class_destroy(mlp_class);
-	unregister_chrdev_region(mlp_first_dev, MEMLEASE_POOL_MAX_WINDOWS);
-	xa_destroy(&mlp_by_index);
+	unregister_chrdev_region(mlp_first_dev, MLP_MINORS);
+	xa_destroy(&mlp_by_id);
+	xa_destroy(&mlp_by_minor);
+	ida_destroy(&mlp_places);
 	/* Not later: its operations are the module's, which is about to go. */
 	__fput_sync(mlp_mapping_file);
 }

@@ -58,9 +58,11 @@
  * reads the head with acquire, and moves the tail. The module trusts neither an
  * index nor an entry that the daemon wrote: a block of the supply that does not
  * exist, or stands behind a slot already, is skipped and counted in bad_supply.
- * A VIOLATION or CLOSED of a window is left only when the one before was read.
- * If touches are full, records are dropped and overflow goes up: the daemon then
- * reads the slots instead (MEMLEASE_POOL_SLOTS).
+ * A VIOLATION or CLOSED of a window, and a WAITING of a slot, are left only when the
+ * one before was read; a CLOSED, if somebody had mapped the window since, or DESTROY
+ * was called. If touches are full, records are dropped and overflow goes up: the daemon
+ * then reads the slots instead (MEMLEASE_POOL_SLOTS), and what is open (WINDOW); who
+ * waits tells again.
  * poll() of the control device: POLLIN while touches hold a record; as each taking
  * and each wait leaves one, the daemon needs nothing else to know when to fill the
  * supply. After that it calls MEMLEASE_POOL_SUPPLIED if waiting is not 0; MAP wakes
@@ -192,13 +194,15 @@ struct memlease_pool_extent {
 /*
  * COMMIT: make slots COMMITTED (on) or VACANT (off; those RESIDENT are unmapped
  * first). UNMAP: make RESIDENT and LOST slots COMMITTED again (`on` is 0). Both
- * carry out all or, with -EINVAL, nothing; slots that are so already are no error.
- * The blocks that were taken away are written to the array at `blocks_ptr` (which
- * must have room for one for each slot), their number to `taken`. They are mapped
- * nowhere on return, but hold what the VM wrote. With many slots touches of the
- * window come in between. -EFAULT: an array cannot be read, and nothing is done, or
- * written, and SLOTS tells what was. A block may be retired while it is taken away:
- * it is in the array then, and has its record (ERROR, window 0), before or after.
+ * carry out all or, with an error, nothing; slots that are so already are no error.
+ * The blocks that were taken away are written to the array at `blocks_ptr`, their
+ * number to `taken`. They are mapped nowhere on return, but hold what the VM wrote.
+ * With many slots touches of the window come in between. -EFAULT: the extents cannot
+ * be read, or the array is not memory that can be written to, for one block for each
+ * slot (or as many as the window has, if that is less; COMMIT on needs none). Who
+ * unmaps the array while the call runs gets the same, and has to find the blocks by
+ * BLOCKS. A block may be retired while it is taken away: it is in the array then, and
+ * has its record (ERROR, window 0), before or after.
  */
 struct memlease_pool_slots_op {
 	__u32 window;

@@ -104,7 +104,7 @@ static int mlp_do_slots(struct mlp_window *w, union mlp_arg *arg)
 	for (; left && !rc; left -= n, first += n, out += n) {
 		n = min_t(u32, left, MLP_READ_BATCH);
 		for (i = 0; i < n; i++)
-			words[i] = READ_ONCE(w->slot[first + i]);
+			words[i] = mlp_slots_word(w, first + i);
 		if (copy_to_user(out, words, n * sizeof(*words)))
 			rc = -EFAULT;
 		cond_resched();

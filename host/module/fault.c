@@ -44,13 +44,18 @@ bool mlp_fault_fits_huge(struct vm_fault *vmf)
 	return pmd_none(pmd) || pmd_leaf(pmd);
 }
 
+bool mlp_fault_is_huge(struct vm_fault *vmf)
+{
+	return pmd_leaf(pmdp_get_lockless(vmf->pmd));
+}
+
 static vm_fault_t mlp_violation(struct mlp_window *w, u32 slot)
 {
 	pr_warn_ratelimited("%s[%d] wrote to slot %u of window %s, which is not committed\n",
 			    current->comm, task_tgid_nr(current), slot, w->name);
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	mlp_touch_once(MEMLEASE_TOUCH_VIOLATION, w->id, slot, &w->violation_mark);
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	return VM_FAULT_SIGBUS;
 }
 
@@ -180,6 +185,10 @@ static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
 	if (!down_write_trylock(&w->lock))
 		return mlp_wait_for_lock(w, vmf);
 	mlp_got_lock(w);
+	if (mlp_fault_is_huge(vmf)) {
+		up_write(&w->lock);
+		return VM_FAULT_NOPAGE;
+	}
 	v = mlp_look(w, vmf, slot);
 	if (v.block != MLP_NO_BLOCK) {
 		prot = vm_get_page_prot(v.write ? vma->vm_flags : vma->vm_flags & ~VM_WRITE);

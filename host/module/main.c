@@ -1,8 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Loading and unloading memlease_pool.ko; see pool_module.h. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/module.h>
+#include <linux/notifier.h>
+#include <linux/suspend.h>
 
 #include "pool_module.h"
+
+/*
+ * An image of the machine leaves out memory without page array: after it is read back,
+ * blocks would hold what was there by chance, and VMs and daemon would not know.
+ */
+static int mlp_power(struct notifier_block *nb, unsigned long action, void *data)
+{
+	if ((action != PM_HIBERNATION_PREPARE && action != PM_RESTORE_PREPARE) || !mlp_range_number())
+		return NOTIFY_DONE;
+	pr_warn("no hibernation: what is in the pool would be lost; unload this module first\n");
+	return NOTIFY_BAD;
+}
+
+static struct notifier_block mlp_power_nb = { .notifier_call = mlp_power };
 
 static int __init mlp_init(void)
 {
@@ -16,10 +34,15 @@ static int __init mlp_init(void)
 	rc = mlp_poison_init();
 	if (rc)
 		goto windows;
-	rc = mlp_control_init();
+	rc = register_pm_notifier(&mlp_power_nb);
 	if (rc)
 		goto poison;
+	rc = mlp_control_init();
+	if (rc)
+		goto power;
 	return 0;
+power:
+	unregister_pm_notifier(&mlp_power_nb);
 poison:
 	mlp_poison_exit();
 windows:
@@ -32,6 +55,7 @@ rings:
 static void __exit mlp_exit(void)
 {
 	mlp_control_exit();
+	unregister_pm_notifier(&mlp_power_nb);
 	mlp_poison_exit();
 	mlp_ranges_release();
 	mlp_windows_exit();

@@ -56,9 +56,12 @@ static int mlp_machine_check(struct notifier_block *nb, unsigned long action, vo
 	struct mce *m = data;
 	u32 block;
 
-	if (!m || !(m->status & (MCI_STATUS_UC | MCI_STATUS_DEFERRED)) || !mce_is_memory_error(m) || !mce_usable_address(m))
+	if (!m || !(m->status & (MCI_STATUS_UC | MCI_STATUS_DEFERRED)))
 		return NOTIFY_DONE;
-	block = mlp_block_of_pfn(m->addr >> PAGE_SHIFT);
+	if (!mce_is_memory_error(m) || !mce_usable_address(m))
+		return NOTIFY_DONE;
+	/* Without the bits of the key that the memory is encrypted with. */
+	block = mlp_block_of_pfn(PHYS_PFN(m->addr & MCI_ADDR_PHYSADDR));
 	if (block == MLP_NO_BLOCK)
 		return NOTIFY_DONE;
 	mlp_poison_block(block);
@@ -85,9 +88,9 @@ static int mlp_pfn_to_pgoff(struct vm_area_struct *vma, unsigned long pfn, pgoff
 	/* The daemon needs no signal: it hears of it through the touches. */
 	if (vma->vm_ops != &mlp_window_vm_ops)
 		return -EFAULT;
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	owner = *mlp_block_owner(block);
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	w = vma->vm_private_data;
 	if (owner >> 32 != w->id || (u32)owner >= w->slots)
 		return -EFAULT;

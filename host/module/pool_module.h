@@ -17,7 +17,7 @@
  *			window.lock; if someone has it, they give theirs up before they
  *			wait, and have the fault done again.
  *     i_mmap_rwsem of mlp_mapping, page-table locks	(the kernel's, while unmapping)
- *     mlp_rings_lock	spinlock: both rings and the owners of blocks. Nobody sleeps
+ *     mlp_rings_lock()	spinlock: both rings and the owners of blocks. Nobody sleeps
  *			under it. Process context only.
  *     window.mappers_lock	spinlock, innermost.
  *
@@ -39,10 +39,13 @@
  * done has looked again by then, and nobody can have another done.
  *
  * Fault and fault. Two huge faults of one slot hold the lock for reading: the slot
- * gets its block under mlp_rings_lock, once, and both insert the same entry. A
+ * gets its block under mlp_rings_lock(), once, and both insert the same entry. A
  * single-page fault builds a page table where a huge fault may be about to put its
  * entry, which the kernel would take for a mistake and warn of: so it holds the
- * lock for writing, and a huge fault looks first.
+ * lock for writing, and a huge fault looks first. So does a single-page fault: where
+ * huge pages were switched off just now it may find a huge entry, above which there is
+ * no place for its own; it has the fault done again, by that entry. The daemon's view
+ * has a lock of its own for this (view.c); faults wait for it, for nobody has it for long.
  *
  * The first write through a read-only entry. A huge entry is asked for again with
  * the write flag, under the lock. For a single page the kernel would make the entry
@@ -66,7 +69,7 @@
  * fault is under way. Ioctls that found it before hold a reference to its device,
  * and see `dead` once they have its lock.
  *
- * Memory errors. A block is marked retired under mlp_rings_lock: from then on
+ * Memory errors. A block is marked retired under mlp_rings_lock(): from then on
  * nothing gets it anew. Then its slot is lost under window.lock, if the block is
  * still behind it: an unmap or move may have been faster, and then the daemon has
  * the block and the record that says it is retired, in either order. MOVE may be
@@ -114,7 +117,7 @@ struct mlp_range {
 	u32 blocks;
 	int node;
 	void *memory;		/* mapped write-back as long as the range is ours */
-	u64 *owner;		/* per block; under mlp_rings_lock */
+	u64 *owner;		/* per block; under mlp_rings_lock() */
 	unsigned long *poison;	/* a bit per block: an error was reported, see poison.c */
 	struct mlp_pfn_watch watch;	/* poison.c's */
 };
@@ -144,31 +147,43 @@ void mlp_zero_broke(void);
 
 /* --- rings.c: supply and touches ----------------------------------------------- */
 
-extern spinlock_t mlp_rings_lock;
+/* The lock of both rings, and of the owners of blocks. The daemon is woken, if need be, at the end. */
+void mlp_rings_lock(void);
+void mlp_rings_unlock(void);
 
 int mlp_rings_init(void);
 void mlp_rings_exit(void);
 /* Another daemon: who waits tells it so. Under mlp_lock. */
 void mlp_rings_opened(void);
+/* Which daemon it is: a number that changes with each. */
+u32 mlp_rings_daemon(void);
 int mlp_rings_mmap(struct vm_area_struct *vma);
 __poll_t mlp_rings_poll(struct file *file, struct poll_table_struct *table);
 u64 mlp_rings_bytes(void);
 
+/* Entries of the supply that may be read. Any context. */
+u32 mlp_supply_fill(void);
 /* The next good block of the supply, `owner`'s from now on; or MLP_NO_BLOCK. Under the lock. */
 u32 mlp_supply_take(u64 owner);
 /* Leave a record of the current task. Under the lock. False: there is no room, which is counted. */
 bool mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block);
 /*
  * The same, but not while the daemon has yet to read the one before, which *mark
- * stands for: of what a VM can do as often as it likes, one is enough.
+ * stands for: of what a VM can do as often as it likes, one is enough. A mark has 30
+ * bits; 0 is none. False: there was no room.
  */
-void mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark);
-/* Waits for whoever is taking a block, then wakes all who wait. */
-void mlp_supplied(void);
-/* Wakes those who wait: a slot is no longer COMMITTED. */
-void mlp_slots_changed(void);
+bool mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark);
+/* A task waits, and no more. */
+void mlp_rings_wait_begins(void);
+void mlp_rings_wait_ends(u64 ns);
+
+/* --- wait.c: tasks that wait for a block ----------------------------------------- */
 
 struct mlp_window;
+/* Waits for whoever is taking a block, then wakes all who wait. */
+void mlp_supplied(void);
+/* Wakes those who wait for a block of these slots, which may have one, or are no longer COMMITTED. */
+void mlp_slots_changed(const struct mlp_window *w, u32 first, u32 count);
 /*
  * Wait for a block for a COMMITTED slot, without any lock but a reference to the
  * window. True: the fault is worth another try (a block is there, the slot is
@@ -200,12 +215,15 @@ struct mlp_window {
 	bool starved;		/* a wait ran into its limit, and no block came since */
 	struct rw_semaphore lock;
 	bool dead;		/* under lock: about to be freed */
-	u32 *slot;		/* words as MEMLEASE_POOL_SLOTS has them; under lock, and
-				 * from COMMITTED to RESIDENT under mlp_rings_lock and
-				 * lock for reading; read without either */
+	/*
+	 * Words as MEMLEASE_POOL_SLOTS has them, but that COMMITTED comes with a mark for
+	 * mlp_touch_once(). Under lock; from COMMITTED to RESIDENT, and for the mark,
+	 * under lock for reading and mlp_rings_lock(); read without either.
+	 */
+	u32 *slot;
 	u32 committed;		/* slots not VACANT; under lock for writing */
 	atomic_t resident;
-	u32 violation_mark;	/* for mlp_touch_once(), under mlp_rings_lock */
+	u32 violation_mark;	/* for mlp_touch_once(), under mlp_rings_lock() */
 	u32 closed_mark;
 	spinlock_t mappers_lock;
 	struct list_head mappers;	/* of mappers.c, under its lock */
@@ -251,6 +269,8 @@ int mlp_slots_map(struct mlp_window *w, u32 slot, u32 block);
 int mlp_slots_move(struct mlp_window *w, u32 slot, u32 *block);
 /* Takes mlp_lock, too. Retire a block, and lose the slot that it stands behind. */
 int mlp_slots_retire(u32 block);
+/* A slot's word as MEMLEASE_POOL_SLOTS has it. Any context. */
+u32 mlp_slots_word(const struct mlp_window *w, u32 slot);
 /* Put a block of the supply behind a COMMITTED slot. Under window.lock. Returns the word. */
 u32 mlp_slots_take(struct mlp_window *w, u32 slot);
 /* Remove all entries that show these slots, QEMU's and, through notifiers, KVM's. */
@@ -262,6 +282,8 @@ extern const struct vm_operations_struct mlp_window_vm_ops;
 
 /* Is there room in the mapping for one huge entry at the fault, and none but such? */
 bool mlp_fault_fits_huge(struct vm_fault *vmf);
+/* For a fault of a single page: has another put a huge entry there? Then it is to be done again. */
+bool mlp_fault_is_huge(struct vm_fault *vmf);
 
 int mlp_view_mmap(struct vm_area_struct *vma);
 extern const struct vm_operations_struct mlp_view_vm_ops;

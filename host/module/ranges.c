@@ -144,7 +144,8 @@ static int mlp_range_take(struct mlp_range *r)
 	if (!r->owner || !r->poison)
 		goto free;
 	rc = -EBUSY;
-	if (!request_mem_region(r->base, r->bytes, "memlease pool"))
+	/* Exclusive: what VMs have there is nothing for /dev/mem. */
+	if (!request_mem_region_exclusive(r->base, r->bytes, "memlease pool"))
 		goto free;
 	/* Also what makes every other mapping of it write-back, QEMU's and KVM's. */
 	rc = -ENOMEM;

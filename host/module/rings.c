@@ -5,30 +5,41 @@
  * and indices of our own are kept here.
  */
 #include <linux/ktime.h>
-#include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
-#include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
 
 #include "pool_module.h"
 
-#define MLP_LOOK_MS	250	/* a task that waits looks for itself, in case no one wakes it */
-#define MLP_PAUSE_MS	100	/* longest sleep with an mmap lock held */
+#define MLP_MARK	(U32_MAX >> 2)	/* the bits of touches_head that a mark has: a slot's word has no more */
 
-DEFINE_SPINLOCK(mlp_rings_lock);
-
-static unsigned int mlp_wait_ms = MEMLEASE_POOL_WAIT_MS;
-module_param_named(wait_ms, mlp_wait_ms, uint, 0644);
-MODULE_PARM_DESC(wait_ms, "how long a touch waits for a block, in milliseconds");
-
+static DEFINE_SPINLOCK(mlp_rings_spin);
 static struct memlease_rings *mlp_rings;
+static u32 mlp_waiting;		/* these under the lock, all but the last */
+static bool mlp_wake_daemon;
 static u32 mlp_supply_tail;	/* copies of these in the shared pages are for the daemon */
 static u32 mlp_touches_head;
 static u32 mlp_daemons;		/* that have had the control device open */
-static DECLARE_WAIT_QUEUE_HEAD(mlp_supply_come);	/* tasks that touch */
 static DECLARE_WAIT_QUEUE_HEAD(mlp_daemon_wait);	/* poll */
+
+void mlp_rings_lock(void)
+	__acquires(&mlp_rings_spin)
+{
+	spin_lock(&mlp_rings_spin);
+}
+
+/* Waking takes longer than all that is done under the lock, which is one for all VMs. */
+void mlp_rings_unlock(void)
+	__releases(&mlp_rings_spin)
+{
+	bool wake = mlp_wake_daemon;
+
+	mlp_wake_daemon = false;
+	spin_unlock(&mlp_rings_spin);
+	if (wake)
+		wake_up_interruptible(&mlp_daemon_wait);
+}
 
 int mlp_rings_init(void)
 {
@@ -51,6 +62,11 @@ void mlp_rings_opened(void)
 	WRITE_ONCE(mlp_daemons, mlp_daemons + 1);
 }
 
+u32 mlp_rings_daemon(void)
+{
+	return READ_ONCE(mlp_daemons);
+}
+
 int mlp_rings_mmap(struct vm_area_struct *vma)
 {
 	if (vma->vm_end - vma->vm_start > mlp_rings_bytes())
@@ -58,8 +74,8 @@ int mlp_rings_mmap(struct vm_area_struct *vma)
 	return remap_vmalloc_range(vma, mlp_rings, 0);
 }
 
-/* Entries of the supply that may be read; a head that makes no sense is an empty supply. */
-static u32 mlp_supply_fill(void)
+/* A head that makes no sense is an empty supply. */
+u32 mlp_supply_fill(void)
 {
 	/* Pairs with the daemon's release: entries before the head are written. */
 	u32 fill = smp_load_acquire(&mlp_rings->supply_head) - READ_ONCE(mlp_supply_tail);
@@ -69,12 +85,14 @@ static u32 mlp_supply_fill(void)
 
 u32 mlp_supply_take(u64 owner)
 {
-	u32 block;
+	u32 block, n;
 
-	lockdep_assert_held(&mlp_rings_lock);
-	while (mlp_supply_fill()) {
+	lockdep_assert_held(&mlp_rings_spin);
+	/* No more of them than there are places, however the daemon moves the head. */
+	for (n = 0; n < MEMLEASE_POOL_SUPPLY && mlp_supply_fill(); n++) {
 		block = READ_ONCE(mlp_rings->supply[mlp_supply_tail % MEMLEASE_POOL_SUPPLY]);
 		WRITE_ONCE(mlp_supply_tail, mlp_supply_tail + 1);
+		/* Pairs with the daemon's acquire: the entry is read, and may be written anew. */
 		smp_store_release(&mlp_rings->supply_tail, mlp_supply_tail);
 		if (block < mlp_blocks() && !*mlp_block_owner(block)) {
 			*mlp_block_owner(block) = owner;
@@ -89,11 +107,11 @@ bool mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
 {
 	u32 head = mlp_touches_head;
 
-	lockdep_assert_held(&mlp_rings_lock);
+	lockdep_assert_held(&mlp_rings_spin);
 	/* Full, or a tail that makes no sense. */
 	if (head - READ_ONCE(mlp_rings->touches_tail) >= MEMLEASE_POOL_TOUCHES) {
 		WRITE_ONCE(mlp_rings->overflow, mlp_rings->overflow + 1);
-		wake_up_interruptible(&mlp_daemon_wait);
+		mlp_wake_daemon = true;
 		return false;
 	}
 	mlp_rings->touches[head % MEMLEASE_POOL_TOUCHES] = (struct memlease_touch){
@@ -109,113 +127,37 @@ bool mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
 	 */
 	smp_mb();
 	if (READ_ONCE(mlp_rings->touches_tail) == head)
-		wake_up_interruptible(&mlp_daemon_wait);
+		mlp_wake_daemon = true;
 	return true;
 }
 
-void mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark)
+bool mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark)
 {
 	u32 tail = READ_ONCE(mlp_rings->touches_tail), unread = mlp_touches_head - tail;
 
-	if (*mark && unread <= MEMLEASE_POOL_TOUCHES && *mark - 1 - tail < unread)
-		return;
-	*mark = mlp_touch(type, window, slot, MLP_NO_BLOCK) ? mlp_touches_head : 0;
-}
-
-void mlp_supplied(void)
-{
-	spin_lock(&mlp_rings_lock);
-	spin_unlock(&mlp_rings_lock);
-	wake_up_all(&mlp_supply_come);
-}
-
-void mlp_slots_changed(void)
-{
-	if (wq_has_sleeper(&mlp_supply_come))
-		wake_up_all(&mlp_supply_come);
-}
-
-/* Did the slot get a block, or become another? Takes one for it if there is one. */
-static bool mlp_wait_is_over(struct mlp_window *w, u32 slot)
-{
-	u32 word = READ_ONCE(w->slot[slot]);
-
-	if (MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_COMMITTED)
+	lockdep_assert_held(&mlp_rings_spin);
+	if (*mark && unread <= MEMLEASE_POOL_TOUCHES && ((*mark - 1 - tail) & MLP_MARK) < unread)
 		return true;
-	if (!mlp_supply_fill())
-		return false;
-	down_read(&w->lock);
-	word = mlp_slots_take(w, slot);
-	up_read(&w->lock);
-	return MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_COMMITTED;
+	*mark = mlp_touch(type, window, slot, MLP_NO_BLOCK) ? mlp_touches_head & MLP_MARK : 0;
+	return *mark;
 }
 
-static bool mlp_look_again(struct mlp_window *w, u32 slot)
+void mlp_rings_wait_begins(void)
 {
-	return mlp_supply_fill() ||
-	       MEMLEASE_SLOT_STATE(READ_ONCE(w->slot[slot])) != MEMLEASE_SLOT_COMMITTED;
-}
-
-static void mlp_wait_begin(void)
-{
-	spin_lock(&mlp_rings_lock);
-	WRITE_ONCE(mlp_rings->waiting, mlp_rings->waiting + 1);
+	mlp_rings_lock();
+	WRITE_ONCE(mlp_rings->waiting, ++mlp_waiting);
 	WRITE_ONCE(mlp_rings->waits, mlp_rings->waits + 1);
-	spin_unlock(&mlp_rings_lock);
-}
-
-/*
- * Tell the daemon once; a new one, too, for the old one may have died with what it had
- * read; and again if the record was dropped. *told: who knows of it.
- */
-static void mlp_wait_tell(struct mlp_window *w, u32 slot, u32 *told)
-{
-	u32 daemon = READ_ONCE(mlp_daemons);
-
-	if (*told == daemon)
-		return;
-	spin_lock(&mlp_rings_lock);
-	if (mlp_touch(MEMLEASE_TOUCH_WAITING, w->id, slot, MLP_NO_BLOCK))
-		*told = daemon;
-	spin_unlock(&mlp_rings_lock);
-}
-
-static void mlp_wait_end(struct mlp_window *w, u32 slot, u64 began, bool timeout)
-{
-	spin_lock(&mlp_rings_lock);
-	WRITE_ONCE(mlp_rings->waiting, mlp_rings->waiting - 1);
-	WRITE_ONCE(mlp_rings->wait_ns, mlp_rings->wait_ns + ktime_get_ns() - began);
-	if (timeout)
-		mlp_touch(MEMLEASE_TOUCH_TIMEOUT, w->id, slot, MLP_NO_BLOCK);
-	spin_unlock(&mlp_rings_lock);
-}
-
-bool mlp_supply_wait(struct mlp_window *w, u32 slot)
-{
-	u64 began = ktime_get_ns();
-	u64 limit = (u64)READ_ONCE(mlp_wait_ms) * NSEC_PER_MSEC;
-	long left = 1;
-	u32 told = 0;
-	bool over;
-
-	mlp_wait_begin();
-	mlp_wait_tell(w, slot, &told);
+	mlp_rings_unlock();
 	/* The task is counted before it looks at the supply: pairs with the daemon's fence. */
 	smp_mb();
-	while (!(over = mlp_wait_is_over(w, slot)) && left >= 0 && ktime_get_ns() - began < limit) {
-		mlp_wait_tell(w, slot, &told);
-		left = wait_event_killable_timeout(mlp_supply_come, mlp_look_again(w, slot),
-						   msecs_to_jiffies(MLP_LOOK_MS));
-	}
-	over |= left < 0;
-	mlp_wait_end(w, slot, began, !over);
-	return over;
 }
 
-bool mlp_supply_pause(void)
+void mlp_rings_wait_ends(u64 ns)
 {
-	schedule_timeout_killable(msecs_to_jiffies(MLP_PAUSE_MS));
-	return !fatal_signal_pending(current);
+	mlp_rings_lock();
+	WRITE_ONCE(mlp_rings->waiting, --mlp_waiting);
+	WRITE_ONCE(mlp_rings->wait_ns, mlp_rings->wait_ns + ns);
+	mlp_rings_unlock();
 }
 
 __poll_t mlp_rings_poll(struct file *file, struct poll_table_struct *table)

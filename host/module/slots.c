@@ -7,6 +7,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -37,11 +38,18 @@ void mlp_slots_unshow(struct mlp_window *w, u32 first, u32 count)
 				    (pgoff_t)count * MLP_BLOCK_PAGES, true);
 }
 
+u32 mlp_slots_word(const struct mlp_window *w, u32 slot)
+{
+	u32 word = READ_ONCE(w->slot[slot]);
+
+	return MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_COMMITTED ? MEMLEASE_SLOT_COMMITTED : word;
+}
+
 u32 mlp_slots_take(struct mlp_window *w, u32 slot)
 {
 	u32 word, block;
 
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	word = READ_ONCE(w->slot[slot]);
 	if (MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_COMMITTED) {
 		block = mlp_supply_take(MLP_OWNER(w->id, slot));
@@ -53,7 +61,7 @@ u32 mlp_slots_take(struct mlp_window *w, u32 slot)
 			mlp_touch(MEMLEASE_TOUCH_TAKEN, w->id, slot, block);
 		}
 	}
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	return word;
 }
 
@@ -61,14 +69,14 @@ static void mlp_disown(const u32 *blocks, u32 n)
 {
 	u32 i;
 
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	for (i = 0; i < n; i++) {
 		u64 *owner = mlp_block_owner(blocks[i]);
 
 		if (*owner != MLP_OWNER_RETIRED)
 			*owner = 0;
 	}
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 }
 
 /* --- COMMIT and UNMAP -------------------------------------------------------------- */
@@ -93,8 +101,11 @@ static void mlp_change_piece(struct mlp_window *w, struct mlp_change c, u32 firs
 		lo = hi ? lo : i;
 		hi = i + 1;
 	}
-	if (hi)
-		mlp_slots_unshow(w, lo, hi - lo);
+	if (!hi)
+		return;
+	mlp_slots_unshow(w, lo, hi - lo);
+	if (c.to == MEMLEASE_SLOT_VACANT)
+		mlp_slots_changed(w, lo, hi - lo);
 }
 
 /* As much as goes into one holding of the lock. */
@@ -122,18 +133,22 @@ static int mlp_change_batch(struct mlp_window *w, struct mlp_change c, struct ml
 	}
 	mlp_disown(p->blocks, p->taken);
 	mlp_unlock_slots(w);
-	mlp_slots_changed();
 	return 0;
 }
 
-static int mlp_check_extents(const struct mlp_window *w, const struct memlease_pool_extent *x, u32 n)
+/* *most: how many blocks there can be behind them. */
+static int mlp_check_extents(const struct mlp_window *w, const struct memlease_pool_extent *x, u32 n,
+			     size_t *most)
 {
+	size_t slots = 0;
 	u32 i;
 
 	for (i = 0; i < n; i++) {
 		if (!x[i].count || x[i].first >= w->slots || x[i].count > w->slots - x[i].first)
 			return -EINVAL;
+		slots += x[i].count;
 	}
+	*most = min_t(size_t, slots, w->slots);
 	return 0;
 }
 
@@ -141,8 +156,13 @@ static int mlp_change_all(struct mlp_window *w, struct mlp_change c, struct meml
 			  struct mlp_progress *p)
 {
 	u32 __user *out = u64_to_user_ptr(op->blocks_ptr);
-	int rc = mlp_check_extents(w, p->extents, p->number);
+	size_t most;
+	int rc = mlp_check_extents(w, p->extents, p->number, &most);
 
+	/* Before a block is taken that nobody would hear of. */
+	if (!rc && (c.from & BIT(MEMLEASE_SLOT_RESIDENT)) &&
+	    fault_in_safe_writeable((char __user *)out, most * sizeof(*out)))
+		rc = -EFAULT;
 	while (!rc && p->extent < p->number) {
 		rc = mlp_change_batch(w, c, p);
 		if (!rc && p->taken && copy_to_user(out + op->taken, p->blocks, p->taken * sizeof(*out)))
@@ -208,12 +228,12 @@ static int mlp_own(struct mlp_window *w, u32 slot, u32 block)
 
 	if (block >= mlp_blocks())
 		return -EINVAL;
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	if (!*mlp_block_owner(block)) {
 		*mlp_block_owner(block) = MLP_OWNER(w->id, slot);
 		rc = 0;
 	}
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	return rc;
 }
 
@@ -241,7 +261,7 @@ int mlp_slots_map(struct mlp_window *w, u32 slot, u32 block)
 	}
 	up_write(&w->lock);
 	if (!rc)
-		mlp_slots_changed();
+		mlp_slots_changed(w, slot, 1);
 	return rc;
 }
 
@@ -301,7 +321,7 @@ static bool mlp_lose(struct mlp_window *w, u32 slot, u32 block)
 	if (lost) {
 		WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_LOST);
 		atomic_dec(&w->resident);
-			mlp_slots_unshow(w, slot, 1);
+		mlp_slots_unshow(w, slot, 1);
 	}
 	mlp_unlock_slots(w);
 	return lost;
@@ -315,10 +335,10 @@ int mlp_slots_retire(u32 block)
 
 	if (block >= mlp_blocks())
 		return -EINVAL;
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	owner = *mlp_block_owner(block);
 	*mlp_block_owner(block) = MLP_OWNER_RETIRED;
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	if (owner == MLP_OWNER_RETIRED)
 		return 0;
 	atomic_inc(&mlp_retired);
@@ -332,9 +352,9 @@ int mlp_slots_retire(u32 block)
 		lost = mlp_lose(w, (u32)owner, block);
 	pr_warn("block %u (physical address %#llx) is retired: memory error%s%s\n", block,
 		(u64)PFN_PHYS(mlp_block_pfn(block)), lost ? ", behind a slot of " : "", lost ? w->name : "");
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	mlp_touch(MEMLEASE_TOUCH_ERROR, lost ? w->id : 0, lost ? (u32)owner : 0, block);
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	if (w)
 		mlp_window_put(w);
 	return 0;

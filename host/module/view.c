@@ -8,6 +8,9 @@
 
 #include "pool_module.h"
 
+/* Huge faults read, those of single pages write: as with window.lock, see pool_module.h. */
+static DECLARE_RWSEM(mlp_view_lock);
+
 #define MLP_VIEW_PGOFF	(MEMLEASE_POOL_OFF_BLOCKS >> PAGE_SHIFT)
 
 /* The block, or why it cannot be seen. */
@@ -18,9 +21,9 @@ static vm_fault_t mlp_view_block(const struct vm_fault *vmf, u32 *block)
 	if (vmf->pgoff / MLP_BLOCK_PAGES >= mlp_blocks())
 		return VM_FAULT_SIGBUS;
 	*block = vmf->pgoff / MLP_BLOCK_PAGES;
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	owner = *mlp_block_owner(*block);
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 	if (owner == MLP_OWNER_MODULE)
 		return VM_FAULT_SIGBUS;
 	return owner == MLP_OWNER_RETIRED ? VM_FAULT_HWPOISON : 0;
@@ -28,23 +31,35 @@ static vm_fault_t mlp_view_block(const struct vm_fault *vmf, u32 *block)
 
 static vm_fault_t mlp_view_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
-	vm_fault_t fault;
+	vm_fault_t fault = VM_FAULT_FALLBACK;
 	u32 block;
 
-	if (order != PMD_ORDER || !mlp_fault_fits_huge(vmf))
+	if (order != PMD_ORDER)
 		return VM_FAULT_FALLBACK;
-	fault = mlp_view_block(vmf, &block);
-	return fault ?: mlp_insert_pmd(vmf, mlp_block_pfn(block), true);
+	down_read(&mlp_view_lock);
+	if (mlp_fault_fits_huge(vmf)) {
+		fault = mlp_view_block(vmf, &block);
+		if (!fault)
+			fault = mlp_insert_pmd(vmf, mlp_block_pfn(block), true);
+	}
+	up_read(&mlp_view_lock);
+	return fault;
 }
 
 static vm_fault_t mlp_view_fault(struct vm_fault *vmf)
 {
-	vm_fault_t fault;
+	vm_fault_t fault = VM_FAULT_NOPAGE;
 	u32 block;
 
-	fault = mlp_view_block(vmf, &block);
-	return fault ?: vmf_insert_pfn(vmf->vma, vmf->address,
-				       mlp_block_pfn(block) + vmf->pgoff % MLP_BLOCK_PAGES);
+	down_write(&mlp_view_lock);
+	if (!mlp_fault_is_huge(vmf)) {
+		fault = mlp_view_block(vmf, &block);
+		if (!fault)
+			fault = vmf_insert_pfn(vmf->vma, vmf->address,
+					       mlp_block_pfn(block) + vmf->pgoff % MLP_BLOCK_PAGES);
+	}
+	up_write(&mlp_view_lock);
+	return fault;
 }
 
 const struct vm_operations_struct mlp_view_vm_ops = {

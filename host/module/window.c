@@ -96,9 +96,9 @@ static void mlp_window_closed(struct mlp_window *w)
 	if (!READ_ONCE(w->seen) && !w->gone)
 		return;
 	WRITE_ONCE(w->seen, false);
-	spin_lock(&mlp_rings_lock);
+	mlp_rings_lock();
 	mlp_touch_once(MEMLEASE_TOUCH_CLOSED, w->id, 0, &w->closed_mark);
-	spin_unlock(&mlp_rings_lock);
+	mlp_rings_unlock();
 }
 
 static int mlp_window_close(struct inode *inode, struct file *file)

@@ -28,9 +28,12 @@ static int __init mlp_init(void)
 
 	if (rc)
 		return rc;
-	rc = mlp_windows_init();
+	rc = mlp_mappers_init();
 	if (rc)
 		goto rings;
+	rc = mlp_windows_init();
+	if (rc)
+		goto mappers;
 	rc = mlp_poison_init();
 	if (rc)
 		goto windows;
@@ -47,6 +50,8 @@ poison:
 	mlp_poison_exit();
 windows:
 	mlp_windows_exit();
+mappers:
+	mlp_mappers_exit();
 rings:
 	mlp_rings_exit();
 	return rc;
@@ -59,6 +64,7 @@ static void __exit mlp_exit(void)
 	mlp_poison_exit();
 	mlp_ranges_release();
 	mlp_windows_exit();
+	mlp_mappers_exit();
 	mlp_rings_exit();
 }
 

@@ -249,6 +249,9 @@ void mlp_windows_unshow_zeros(void);
 
 /* --- mappers.c: the processes that map a window --------------------------------- */
 
+int mlp_mappers_init(void);
+/* Waits for those whose lock is still being waited for. */
+void mlp_mappers_exit(void);
 /* A process maps the window; one of its mappings becomes two, or goes. */
 int mlp_mapper_add(struct mlp_window *w, struct mm_struct *mm);
 void mlp_mapper_more(struct mlp_window *w, struct mm_struct *mm);

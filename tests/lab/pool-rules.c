@@ -216,6 +216,7 @@ static void test_window(void)
 static void test_slots(void)
 {
 	uint32_t id = lab_create("slots", SLOTS), blocks[SLOTS], words[SLOTS];
+	char *edge;
 	struct memlease_pool_extent x[3] = { { 0, 4 }, { 8, 2 }, { 8, SLOTS } };
 	struct memlease_pool_slots_op op = { .window = id, .extents = 3, .extent_ptr = (uintptr_t)x,
 					     .blocks_ptr = (uintptr_t)blocks, .on = 1 };
@@ -261,8 +262,99 @@ static void test_slots(void)
 	   "gives the block back, and keeps what is committed");
 	is(lab_map(id, 0, 6), 0, "which is lent again");
 	is(lab_change(MEMLEASE_POOL_COMMIT, id, 0, SLOTS, 0, (void *)4096), -EFAULT, "blocks to a bad pointer");
-	ok(lab_slot(id, 0) == MEMLEASE_SLOT_VACANT && lab_map(id, 0, 6) == -EPERM, "are taken away all the same");
+	is(lab_change(MEMLEASE_POOL_UNMAP, id, 0, 1, 0, NULL), -EFAULT, "or to none");
+	edge = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	munmap(edge + 4096, 4096);
+	is(lab_change(MEMLEASE_POOL_UNMAP, id, 0, SLOTS, 0, (void *)(edge + 4096 - SLOTS * 4 + 4)), -EFAULT,
+	   "or to an array that is too short");
+	ok(lab_slot(id, 0) == (MEMLEASE_SLOT_RESIDENT | 6 << 2), "are not taken away");
+	is(lab_change(MEMLEASE_POOL_UNMAP, id, 0, SLOTS, 0, (void *)(edge + 4096 - SLOTS * 4)), 1, "but to one that is not");
 	is(lab_remove(id, SLOTS), 0, "and the window can go");
+}
+
+/* Who kept the node of a device that is gone does not get another one with it. */
+static void test_old_node(void)
+{
+	uint32_t window = lab_create("old", SLOTS);
+	int node = open(MEMLEASE_POOL_WINDOWS "old", O_PATH);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", node);
+	ok(node >= 0 && !close(open(path, O_RDWR)), "a node can be opened through a descriptor");
+	for (int i = 0; i < 100; i++) {
+		if (call(MEMLEASE_POOL_DESTROY, &window))
+			lab_die("DESTROY");
+		window = lab_create("old", SLOTS);
+		if (open(path, O_RDWR) >= 0 || errno != ENXIO)
+			break;
+	}
+	ok(errno == ENXIO, "after which it opens nothing, whatever windows come");
+	is(call(MEMLEASE_POOL_DESTROY, &window), 0, "the last goes");
+	close(node);
+}
+
+/* One that nobody maps is closed without a word, unless the daemon waits for that. */
+static void test_unseen(void)
+{
+	uint32_t window = lab_create("unseen", SLOTS);
+	int fd = lab_open_window("unseen");
+	struct memlease_touch t;
+
+	lab_forget_touches();
+	close(fd);
+	ok(!lab_touch(&t), "a window that nobody saw is closed without a word");
+	fd = lab_open_window("unseen");
+	is(call(MEMLEASE_POOL_DESTROY, &window), -EBUSY, "one that is to go");
+	close(fd);
+	ok(lab_touch(&t) && t.type == MEMLEASE_TOUCH_CLOSED && t.window == window && !lab_touch(&t), "is not");
+	is(call(MEMLEASE_POOL_DESTROY, &window), 0, "and goes");
+}
+
+#ifdef __x86_64__
+/* As a program of 32 bits calls it. */
+static int call_32(unsigned long cmd, void *arg)
+{
+	int rc;
+
+	__asm__ volatile("int $0x80" : "=a"(rc)
+			 : "a"(54), "b"(lab_ctl), "c"((uint32_t)cmd), "d"((uint32_t)(uintptr_t)arg)
+			 : "memory", "r8", "r9", "r10", "r11");
+	return rc;
+}
+
+static void test_32(void)
+{
+	struct memlease_pool_info *info = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+					       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	struct memlease_pool_blocks *blocks = (void *)(info + 1);
+	uint8_t *states = (void *)(blocks + 1);
+	uint32_t *none = (void *)(states + 4);
+
+	is(call_32(MEMLEASE_POOL_INFO, info), 0, "a program of 32 bits reads INFO");
+	ok(info->version == MEMLEASE_POOL_VERSION && info->blocks == bytes / LAB_BLOCK, "the same");
+	*blocks = (struct memlease_pool_blocks){ .count = 2, .states_ptr = (uintptr_t)states };
+	is(call_32(MEMLEASE_POOL_BLOCKS, blocks), 0, "and BLOCKS");
+	ok(states[0] == MEMLEASE_BLOCK_MODULE && states[1] == MEMLEASE_BLOCK_UNUSED, "to a pointer of its own");
+	is(call_32(MEMLEASE_POOL_DESTROY, none), -ENOENT, "and is refused what others are");
+	is(call_32(_IO(MEMLEASE_POOL_IOC, 99), none), -ENOTTY, "and what is unknown");
+}
+#else
+static void test_32(void)
+{
+}
+#endif
+
+/* What else could see or lose what is in the pool. */
+static void test_machine(void)
+{
+	int mem = open("/dev/mem", O_RDONLY), power = open("/sys/power/state", O_WRONLY);
+
+	ok(mem < 0 || mmap(NULL, 4096, PROT_READ, MAP_SHARED, mem, base) == MAP_FAILED,
+	   "the pool cannot be seen through /dev/mem");
+	ok(power >= 0 && write(power, "disk", 4) < 0 && errno == EPERM, "the machine does not hibernate (%s)",
+	   strerror(errno));
+	close(mem);
+	close(power);
 }
 
 int main(int argc, char **argv)
@@ -279,5 +371,9 @@ int main(int argc, char **argv)
 	test_names();
 	test_window();
 	test_slots();
+	test_old_node();
+	test_unseen();
+	test_32();
+	test_machine();
 	return lab_failures ? 1 : 0;
 }

@@ -307,6 +307,41 @@ static void test_wait(void)
 	end();
 }
 
+#define CROWD 16
+
+/* Many that wait for one block are one piece of news. */
+static void test_crowd(void)
+{
+	struct memlease_touch t = {};
+	pthread_t threads[CROWD], one;
+	int failed = 0;
+	void *result;
+
+	begin("crowd");
+	lab_commit(window, 0, 8);
+	for (int i = 0; i < CROWD; i++)
+		pthread_create(&threads[i], NULL, touch_slot, mem + 3 * LAB_BLOCK + 4096 * i);
+	while (lab_rings->waiting != CROWD)
+		lab_nap(5);
+	pthread_create(&one, NULL, touch_slot, mem + 4 * LAB_BLOCK);
+	while (lab_rings->waiting != CROWD + 1)
+		lab_nap(5);
+	ok(lab_touch(&t) && t.type == MEMLEASE_TOUCH_WAITING && t.slot == 3, "a crowd waits for a block");
+	ok(lab_touch(&t) && t.type == MEMLEASE_TOUCH_WAITING && t.slot == 4 && !lab_touch(&t),
+	   "which is told once, and of another slot once");
+	ok(lab_slot(window, 3) == MEMLEASE_SLOT_COMMITTED, "the slot's word is as if nobody waited");
+	is(lab_map(window, 4, 47), 0, "one is served");
+	pthread_join(one, &result);
+	ok(!result && lab_rings->waiting == CROWD, "and goes, the others stay");
+	is(lab_map(window, 3, 46), 0, "until they are");
+	for (int i = 0; i < CROWD; i++) {
+		pthread_join(threads[i], &result);
+		failed += !!result;
+	}
+	ok(!failed && !lab_rings->waiting, "then all go");
+	end();
+}
+
 /* What a daemon has read dies with it: the next one hears of who waits all the same. */
 static void test_next_daemon(void)
 {
@@ -389,8 +424,12 @@ static void test_leave(void)
 	munmap(mem, SLOTS * LAB_BLOCK);
 	close(window_fd);
 	lab_forget_touches();
-	for (int i = 0; i < 1000; i++)
-		close(lab_open_window("leave"));
+	for (int i = 0; i < 1000; i++) {
+		int fd = lab_open_window("leave");
+
+		munmap(lab_map_window(fd, SLOTS), SLOTS * LAB_BLOCK);
+		close(fd);
+	}
 	expect_once(MEMLEASE_TOUCH_CLOSED, "a thousand closings are one record");
 	lab_commit(window, 0, 8);
 	pid = fork();
@@ -600,6 +639,7 @@ int main(int argc, char **argv)
 	test_two();
 	test_nonsense();
 	test_wait();
+	test_crowd();
 	test_next_daemon();
 	test_kill();
 	test_leave();

@@ -231,7 +231,19 @@ static size_t put_pool(FILE *out, const struct pool_view *p, const struct top_lo
 		 size_format_blocks(p->limit_blocks, a), view_percent(p->limit_blocks, p->pool_blocks),
 		 size_format_blocks(p->committed_blocks, b), size_format_blocks(p->guarantee_blocks, c));
 	if (p->waiting_touches) {
-		put_line(out, look->width, "POOL EMPTY: %" PRIu64 " touches wait for memory", p->waiting_touches);
+		put_line(out, look->width,
+			 pool_zeroing_late(p) ? "ZEROING LATE: %" PRIu64 " touches wait for a clean block" :
+			 "POOL EMPTY: %" PRIu64 " touches wait for memory", p->waiting_touches);
+		lines++;
+	}
+	if (p->retired_blocks) {
+		put_line(out, look->width, "RETIRED: %s after memory errors",
+			 size_format_blocks(p->retired_blocks, a));
+		lines++;
+	}
+	if (p->compacting) {
+		put_line(out, look->width, "Compacting, %s moved so far, %" PRIu64 " GiB wholly free",
+			 size_format_blocks(p->moved_blocks, a), p->whole_gib);
 		lines++;
 	}
 	if (p->ledger_behind) {

@@ -89,8 +89,10 @@ static void print_pool(const struct pool_view *p)
 	print_pool_use(p);
 	if (p->overbook_percent)
 		line("overbooking", "at most %" PRIu64 " %% of the pool may be committed", p->overbook_percent);
-	line("waiting", p->waiting_touches ? "%" PRIu64 " touches: the pool is empty, VMs stand still until others give memory back" :
-	     "no touch", p->waiting_touches);
+	line("waiting", !p->waiting_touches ? "no touch" : pool_zeroing_late(p) ?
+	     "%" PRIu64 " touches: all free blocks are still to be zeroed; give --zero-threads or --zero-rate more" :
+	     "%" PRIu64 " touches: the pool is empty, VMs stand still until others give memory back",
+	     p->waiting_touches);
 	if (p->ledger_behind)
 		line("ledger", "%s cannot be written: %s; usage is kept and posted later",
 		     p->ledger, p->ledger_error);

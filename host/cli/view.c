@@ -138,6 +138,12 @@ void vm_view(const json_t *json, struct vm_view *out)
 	guest_view(json_object_get(json, "guest"), &out->guest);
 }
 
+bool pool_zeroing_late(const struct pool_view *p)
+{
+	return p->zero_engine[0] && !p->clean_blocks && !p->supply_blocks &&
+	       p->dirty_blocks + p->zeroing_blocks;
+}
+
 unsigned int view_percent(uint64_t part, uint64_t whole)
 {
 	if (!whole)

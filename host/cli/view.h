@@ -58,6 +58,9 @@ void pool_view(const json_t *json, struct pool_view *out);
 void range_view(const json_t *json, struct range_view *out);
 void vm_view(const json_t *json, struct vm_view *out);
 
+/* Do touches wait for blocks to be zeroed, rather than for memory? */
+bool pool_zeroing_late(const struct pool_view *p);
+
 /* Sum of lent blocks over the pool in percent, and the like; 0 where whole is 0. */
 unsigned int view_percent(uint64_t part, uint64_t whole);
 

@@ -154,6 +154,19 @@ static void top_shows_zeroing_where_there_is_some(void **state)
 	frame_of(text, sizeof(text), &now, NULL, &look, 0);
 	assert_non_null(strstr(text, "\nZeroing 1.50 GiB/s, clean 128 MiB, supply 1.00 GiB, dirty 2.00 GiB, "
 				     "due 200 MiB\n"));
+	assert_null(strstr(text, "RETIRED"));
+	assert_null(strstr(text, "Compacting"));
+	json_object_update_new(now.pool, json_pack("{s:i, s:i, s:i, s:i, s:{s:b, s:i, s:i}}", "clean-blocks", 0,
+						   "supply-blocks", 0, "waiting-touches", 3,
+						   "retired-blocks", 2, "compaction", "running", 1,
+						   "moved-blocks", 512, "whole-gib", 7));
+	frame_of(text, sizeof(text), &now, NULL, &look, 0);
+	assert_non_null(strstr(text, "\nZEROING LATE: 3 touches wait for a clean block\n"));
+	assert_non_null(strstr(text, "\nRETIRED: 4 MiB after memory errors\n"));
+	assert_non_null(strstr(text, "\nCompacting, 1.00 GiB moved so far, 7 GiB wholly free\n"));
+	json_object_set_new(now.pool, "dirty-blocks", json_integer(0));
+	frame_of(text, sizeof(text), &now, NULL, &look, 0);
+	assert_non_null(strstr(text, "\nPOOL EMPTY: 3 touches wait for memory\n"));
 	drop(&now);
 }
 

@@ -59,6 +59,16 @@ def priorities(tap):
         daemon.stop()
 
 
+def linux_memory():
+    """Words, what, arguments: a reserved pool of memory that Linux uses."""
+    with open("/proc/iomem") as file:
+        ram = [[int(end, 16) for end in line.split(" : ")[0].split("-")] for line in file if line.endswith(": System RAM\n")]
+    first, last = max(ram, key=lambda ends: ends[1] - ends[0])
+    # To who is not root it shows no addresses.
+    words = "Linux uses" if last else "start as root"
+    return words, "a reserved pool of memory that Linux has", "--pool", f"reserved:0x{-(-first // BLOCK) * BLOCK:x},2M"
+
+
 def cannot_start(tap):
     daemon = Daemon(start=False)
 
@@ -73,6 +83,9 @@ def cannot_start(tap):
     with open(daemon.dir + "/plans.json", "w") as file:
         file.write('{"currency": "EUR", "plans": {"a": {"resident": 1}}}')
     ends("plans.json", "plans that are wrong", "--plans", daemon.dir + "/plans.json")
+    ends("no physical address", "a reserved pool at no block's address", "--pool", "reserved:0x1,64M")
+    ends("has no size behind it", "a reserved range without a size", "--pool", "reserved:0x40000000")
+    ends(*linux_memory())
     with open(daemon.dir + "/file", "w"):
         pass
     ends("cannot make the directory", "a run directory that is a file", "--run-dir", daemon.dir + "/file")

@@ -190,7 +190,6 @@ int lender_open_on(struct lender **out, const struct lender_config *config,
 	if (backend->blocks)
 		l->config.pool_blocks = backend->blocks;
 	supply_init(l);
-	l->compact.area = POOL_NO_AREA;
 	if (l->state_dir && l->ledger_path && l->snapshot)
 		ret = check_config(&l->config);
 	if (ret == 0)

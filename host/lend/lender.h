@@ -99,6 +99,7 @@ struct lend_vm {
 /* Keeping the supply of a source that serves touches: supply.c. */
 struct lend_supply {
 	uint32_t want;			/* blocks that it shall hold, if they can be had */
+	bool filled;			/* it has held about as many since `want` changed */
 	uint32_t taken;			/* since the last tick */
 	uint64_t taken_ever;
 };
@@ -118,12 +119,12 @@ struct lend_clean {
 struct lend_compact {
 	uint32_t wanted;		/* GiBs still to be emptied on an operator's word */
 	struct pool_shift *shifts;	/* the plan under way, or NULL */
-	uint32_t shift_count, shift_at;
-	uint32_t area;			/* being emptied, and closed meanwhile; POOL_NO_AREA: none */
+	uint32_t shift_count, shift_at;	/* the areas that shifts from here on empty are closed */
 	uint32_t budget;		/* blocks that may be moved still before the next tick */
 	uint32_t shift_done;		/* moves of the shift under way */
 	uint32_t idle_ticks;		/* since the last plan */
-	uint64_t moved, emptied, given_up;
+	uint32_t gained;		/* areas that this plan has emptied */
+	uint64_t moved, emptied;
 };
 
 struct lender {
@@ -312,6 +313,10 @@ void compact_tick(struct lender *l);
 bool compact_has_work(const struct lender *l);
 void compact_slice(struct lender *l);
 void compact_end(struct lender *l);
+/* A touch finds no block: what is being emptied is open to it again. False: nothing was. */
+bool compact_yield(struct lender *l);
+/* For people: a plan is under way, or will be. */
+bool compact_running(const struct lender *l);
 /* Put another block in place of a LENT one, if there is one in that area, or any. -EAGAIN, -ENOSPC. */
 int compact_move(struct lender *l, uint32_t from, uint32_t into);
 

@@ -86,6 +86,8 @@ int move_in(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint
 		block = POOL_NO_BLOCK;
 		if (owed)
 			block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
+		if (block == POOL_NO_BLOCK && owed && compact_yield(l))
+			block = pool_get(pool_self(&l->pool), vm_owner(vm, region, slot));
 		if (block == POOL_NO_BLOCK)
 			block = supply_get(l, vm_owner(vm, region, slot));
 		if (block == POOL_NO_BLOCK) {

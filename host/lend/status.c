@@ -204,7 +204,7 @@ void lender_status(const struct lender *l, struct pool_status *out)
 		if (vm->state == VM_ENDING)
 			out->fs_resident_blocks += vm_fs_blocks(vm);
 	}
-	out->compacting = l->compact.shifts != NULL;
+	out->compacting = compact_running(l);
 	out->compact_moved_blocks = l->compact.moved;
 	out->compact_emptied_gib = l->compact.emptied;
 	out->committed_blocks = l->committed;

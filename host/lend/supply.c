@@ -9,8 +9,9 @@
  * finds a block, and so does one whose turn at the last blocks has come; what others
  * take from the supply changes nothing for them. When it comes to the last blocks the
  * supply is empty, each touch waits for the daemon, and policy decides it. Up to
- * that it follows demand: it doubles whenever it is found nearly used up, and halves
- * in each second in which little of it was used. While touches wait it gets nothing:
+ * that it follows demand: it doubles whenever it was full and is found nearly used up,
+ * and halves in each second in which little of it was used; an eighth of the pool is the
+ * most, for blocks of the supply break up the GiBs that they are of. While touches wait it gets nothing:
  * they are served one by one, in the order that policy says.
  *
  * Order. All events are read before a block is put in (backend.h says why). A block
@@ -22,6 +23,7 @@
 
 #define SUPPLY_LEAST 64		/* blocks: 128 MiB that can be touched while no daemon runs */
 #define SUPPLY_POOL_SHARE 16	/* of a small pool only so much */
+#define SUPPLY_MOST_SHARE 8	/* and of any pool no more than this */
 #define SUPPLY_BATCH 256
 
 static uint32_t least(const struct lender *l)
@@ -29,6 +31,14 @@ static uint32_t least(const struct lender *l)
 	uint64_t share = l->config.pool_blocks / SUPPLY_POOL_SHARE;
 
 	return share < 1 ? 1 : share < SUPPLY_LEAST ? (uint32_t)share : SUPPLY_LEAST;
+}
+
+static uint32_t most(const struct lender *l)
+{
+	uint64_t share = l->config.pool_blocks / SUPPLY_MOST_SHARE;
+
+	return share < least(l) ? least(l) :
+	       share < l->backend->supply_most ? (uint32_t)share : l->backend->supply_most;
 }
 
 void supply_init(struct lender *l)
@@ -87,22 +97,25 @@ static void put(struct lender *l, uint32_t n)
 
 void supply_fill(struct lender *l)
 {
-	uint32_t level, offered, most, want;
+	uint32_t level, offered, over, want;
 
 	if (!lend_served(l) || l->recovering)
 		return;
 	served_read_all(l);
 	level = l->backend->ops->supply_level(l->backend);
-	if (level < l->supply.want / 4 && l->supply.want < l->backend->supply_most)
-		l->supply.want *= 2;
+	if (level < l->supply.want / 4 && l->supply.filled) {
+		l->supply.want = 2 * l->supply.want < most(l) ? 2 * l->supply.want : most(l);
+		l->supply.filled = false;
+	}
 	/* Those that were taken a moment ago are offered still. */
 	offered = table_count(&l->pool.table, BLOCK_OFFERED);
-	most = allowed(l);
-	want = l->supply.want < most ? l->supply.want : most;
-	if (offered > most)
-		withdraw(l, offered - most);
+	over = allowed(l);
+	want = l->supply.want < over ? l->supply.want : over;
+	if (offered > over)
+		withdraw(l, offered - over);
 	else if (!l->waiting && level < want - want / 4 && offered < want)
 		put(l, want - offered);
+	l->supply.filled |= l->backend->ops->supply_level(l->backend) >= l->supply.want / 2;
 	clean_kick(l);
 }
 

@@ -11,7 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One area, as it was when it was looked at. */
+/*
+ * One area, as it was when it was looked at. Blocks that are offered to the module are
+ * in `blocks` only: they can be had back, and then they are clean.
+ */
 struct pool_census {
 	uint16_t blocks;	/* that it has and that are not retired; whole areas have 512 */
 	uint16_t movable;	/* lent, and not fixed */

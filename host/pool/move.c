@@ -133,8 +133,7 @@ static void count_area(const struct pool *p, uint32_t area, struct pool_census *
 		c->clean += w.state == BLOCK_CLEAN;
 		c->dirty += w.state == BLOCK_DIRTY || w.state == BLOCK_ZEROING;
 		c->movable += w.state == BLOCK_LENT && !w.owner.fixed;
-		c->stuck += (w.state == BLOCK_LENT && w.owner.fixed) ||
-			    w.state == BLOCK_OFFERED || w.state == BLOCK_MOVING;
+		c->stuck += (w.state == BLOCK_LENT && w.owner.fixed) || w.state == BLOCK_MOVING;
 	}
 }
 

@@ -49,6 +49,8 @@ struct fake_pool {
 	uint32_t touches_max;			/* records that the ring holds; 0: all of it */
 	uint64_t taken, moved, zapped;
 	int fail_next;				/* errno of the next MAP or COMMIT, or 0 */
+	int fail_moves;				/* errno of each MOVE, or 0 */
+	uint32_t failed_moves;
 	bool keep_one;				/* sabotage: UNMAP forgets the last block */
 };
 
@@ -357,6 +359,10 @@ static inline int fake_do_move(struct fake_pool *p, struct memlease_pool_map *m)
 		return -EAGAIN;
 	if (p->owner[m->block])
 		return -EBUSY;
+	if (p->fail_moves) {
+		p->failed_moves++;
+		return -p->fail_moves;
+	}
 	old = MEMLEASE_SLOT_BLOCK(w->word[m->slot]);
 	p->content[m->block] = p->content[old];
 	p->owner[m->block] = fake_owner(w, m->slot);

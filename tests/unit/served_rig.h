@@ -16,7 +16,9 @@
 #include "../lib/fake_pool.h"
 
 #define BASE 0x100000000ULL
+#ifndef BLOCKS
 #define BLOCKS 128	/* one of them the module's */
+#endif
 
 struct served {
 	struct fixture f;

@@ -59,6 +59,12 @@ def broken_pages(tap, lab):
     lab.sh("rmmod memlease_pool")
 
 
+def calls(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-calls")
+    lab.sh("rmmod memlease_pool")
+
+
 def storm(tap, lab):
     lab.insmod()
     run(tap, lab, "pool-storm", SECONDS, limit_s=SECONDS + 60)
@@ -77,7 +83,7 @@ def kvm(tap, lab):
     tap.check(lab.sh_status("rmmod memlease_pool")[0] != 0, "a module that has a window cannot be unloaded")
 
 
-PARTS = {part.__name__: part for part in (rules, touches, machine_checks, broken_pages, storm, fuzz, kvm)}
+PARTS = {part.__name__: part for part in (rules, touches, calls, machine_checks, broken_pages, storm, fuzz, kvm)}
 
 
 def module(tap, *names):

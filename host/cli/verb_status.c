@@ -53,7 +53,9 @@ static void print_ranges(const struct pool_view *p)
 		struct range_view r;
 
 		range_view(json_array_get(p->ranges, i), &r);
-		snprintf(node, sizeof(node), r.node < 0 ? "" : ", node %d", (int)r.node);
+		node[0] = '\0';
+		if (r.node >= 0)
+			snprintf(node, sizeof(node), ", node %d", (int)r.node);
 		line(i ? "" : "ranges", "0x%" PRIx64 ", %s%s, tier %" PRIu64 ": %s lent", r.base,
 		     size_format(r.bytes, a), node, r.tier, size_format_blocks(r.lent_blocks, b));
 	}

@@ -54,6 +54,7 @@ struct pool_user {
 	_Alignas(64) struct pool *pool;
 	unsigned int writer;	/* index in users and in the table's tallies */
 	unsigned int order_count;
+	unsigned int home;	/* where in a range it looks first, in parts of POOL_USERS_MAX */
 	const struct pool_span *last;	/* of a block put back */
 	struct pool_reserve from[POOL_KINDS];
 	uint32_t dirty_area;	/* where dirty blocks were found last */

@@ -280,27 +280,25 @@ static void order_by_node(struct pool_user *u, int node)
 }
 
 /* Where it begins to look: 0, 1/2, 1/4, 3/4 and so on, so that few users are far apart. */
-static uint32_t spread_out(const struct pool *p, unsigned int writer)
+static unsigned int spread_out(unsigned int writer)
 {
-	uint32_t part = 0;
+	unsigned int part = 0;
 
 	for (unsigned int bit = POOL_USERS_MAX / 2; writer; writer >>= 1, bit >>= 1)
 		part |= writer & 1 ? bit : 0;
-	return (uint32_t)((uint64_t)p->area_count * part / POOL_USERS_MAX);
+	return part;
 }
 
 static void user_begin(struct pool *p, unsigned int writer, int node)
 {
 	struct pool_user *u = &p->users[writer];
-	uint32_t spread = spread_out(p, writer);
 
 	u->pool = p;
 	u->writer = writer;
+	u->home = spread_out(writer);
 	u->last = p->spans;
-	u->dirty_area = spread;
+	u->dirty_area = (uint32_t)((uint64_t)p->area_count * u->home / POOL_USERS_MAX);
 	memset(u->from, 0, sizeof(u->from));
-	for (int k = 0; k < POOL_KINDS; k++)
-		u->from[k].index = spread - 1;
 	order_by_node(u, node);
 	table_admit(&p->table, writer);
 }

@@ -15,7 +15,8 @@
  * A crash in between leaves a word that says what is true. An area holds loans of
  * one kind: movable ones, or fixed ones; an unused area is of no kind. Each thread
  * is a *user*, which reserves an area for each kind that it asks for, so that users
- * meet only when memory runs short. A new area is sought in this order, in the
+ * meet only when memory runs short; and begins to look at a place of its own, so that
+ * it finds again what it has put back. A new area is sought in this order, in the
  * user's order of ranges (NUMA node and tier): partly used and of the same kind;
  * unused but not whole (at a range's edge, or with retired blocks); whole; of the
  * same kind and another user's; and when there is none in any range, of the other

@@ -149,21 +149,29 @@ static bool look_at(struct pool *p, uint32_t area, enum pool_kind kind, struct b
 	return sort == SORT_SAME && best->looks[sort] == LOOKS;
 }
 
+/*
+ * Where a user looks first in a range: always at the same place, another for each. So it
+ * finds what it has put back, which its CPU's cache has still and no other's; and lent blocks
+ * gather there.
+ */
+static uint32_t home_in(const struct pool_user *u, const struct pool_span *s)
+{
+	return s->first_area + (uint32_t)((uint64_t)s->areas * u->home / POOL_USERS_MAX);
+}
+
 static void look_around(struct pool_user *u, const struct pool_span *s, enum pool_kind kind,
 			struct best *best)
 {
-	uint32_t first = s->first_area, end = first + s->areas, from = u->from[kind].index + 1;
+	uint32_t first = s->first_area, end = first + s->areas, home = home_in(u, s);
 	struct pool *p = u->pool;
 
-	if (from < first || from >= end)
-		from = first;
-	for (uint32_t a = next_set(p->has_clean, from, end); a < end;
+	for (uint32_t a = next_set(p->has_clean, home, end); a < end;
 	     a = next_set(p->has_clean, a + 1, end)) {
 		if (look_at(p, a, kind, best))
 			return;
 	}
-	for (uint32_t a = next_set(p->has_clean, first, from); a < from;
-	     a = next_set(p->has_clean, a + 1, from)) {
+	for (uint32_t a = next_set(p->has_clean, first, home); a < home;
+	     a = next_set(p->has_clean, a + 1, home)) {
 		if (look_at(p, a, kind, best))
 			return;
 	}

@@ -448,6 +448,41 @@ static void settling_believes_the_slots(void **state)
 	pool_validate(&r->pool);
 }
 
+/* Two users get and put at random: each finds again what it has put back, none what the other has. */
+static void users_keep_to_their_own(void **state)
+{
+	enum { AREAS = 64, BATCH = 1000 };
+	struct pool_rig *r = *state;
+	struct pool_user *u[2];
+	bool seen[2][AREAS] = { { 0 } };
+	static uint32_t blocks[BATCH];
+	uint64_t seed = 3;
+
+	rig_anew(r, AREAS * GIB, true);
+	for (uint32_t i = 0; i < AREAS * GIB; i++)
+		assert_int_not_equal(pool_get(r->user, owner_of(1, i)), POOL_NO_BLOCK);
+	for (uint32_t b = 0; b < AREAS * GIB; b++) {
+		if (rig_random(&seed, 2))
+			pool_put(r->user, b);
+	}
+	pool_rest(r->user);
+	for (int k = 0; k < 2; k++)
+		u[k] = pool_join(&r->pool, 0);
+	for (int round = 0; round < 40; round++) {
+		for (int k = 0; k < 2; k++) {
+			for (uint32_t i = 0; i < BATCH; i++) {
+				blocks[i] = pool_get(u[k], owner_of(2, i));
+				seen[k][area_at(r, blocks[i])] = true;
+			}
+			for (uint32_t i = 0; i < BATCH; i++)
+				pool_put(u[k], blocks[i]);
+		}
+	}
+	for (uint32_t a = 0; a < AREAS; a++)
+		assert_false(seen[0][a] && seen[1][a]);
+	pool_validate(&r->pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,7 +491,7 @@ int main(void)
 		RIG_TEST(runs_and_blocks_at_random), RIG_TEST(ranges_lie_where_they_lie),
 		RIG_TEST(dirty_blocks_are_not_lent), RIG_TEST(wishes_are_zeroed_first),
 		RIG_TEST(supply_of_the_module), RIG_TEST(retired_blocks_are_never_lent_again),
-		RIG_TEST(users_come_and_go), RIG_TEST(areas_are_emptied),
+		RIG_TEST(users_come_and_go), RIG_TEST(users_keep_to_their_own), RIG_TEST(areas_are_emptied),
 		RIG_TEST(settling_believes_the_slots),
 	};
 

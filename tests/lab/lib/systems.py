@@ -16,6 +16,7 @@ MORE_MIB = 512		# what comes and goes
 TMPFS = "/run/memory"
 SPARE_MIB = 128
 READY_S = 30
+CPU = "host,vmx=off,svm=off"	# as memlease run has it for its own: for all alike
 PEER_CMDLINE = "swiotlb=noforce"	# memlease run adds it for its own: for all alike
 
 
@@ -107,7 +108,7 @@ class PeerGuest(Guest):
 
     def words(self):
         return ["qemu-system-x86_64", "-name", f"{self.name},debug-threads=on", "-nodefaults", "-no-user-config",
-                "-accel", "kvm", "-cpu", "host", "-smp", str(self.smp), *self.memory,
+                "-accel", "kvm", "-cpu", CPU, "-smp", str(self.smp), *self.memory,
                 "-qmp", f"unix:{self.socket},server=on,wait=off", "-device", "virtio-rng-pci", "-display", "none",
                 "-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd", "-append", f"{self.append} {PEER_CMDLINE}",
                 "-serial", f"file:/tmp/{self.label}.console",

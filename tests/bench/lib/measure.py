@@ -4,7 +4,7 @@ rotating order; the time at which memory is back, by the file system's count;
 medians, and the two files that a benchmark leaves (build/bench/NAME.json and the
 raw samples beside it). A slow machine is no failure. Environment:
 MEMLEASE_BENCH_ROUNDS (5), MEMLEASE_BENCH_SYSTEMS (their keys, all),
-MEMLEASE_BENCH_ACCEL (tcg)."""
+MEMLEASE_BENCH_ACCEL (tcg), MEMLEASE_BENCH_REPEATS (6)."""
 
 import datetime
 import json
@@ -27,16 +27,17 @@ LOOK_S = 0.001
 STOLEN_LOOK_S = 0.1
 STOLEN_TICKS = 3	# of 10 ms each, of all processors, in one look
 STOLEN_SHARE = 0.01	# of a turn's looks, that may find so much
-REPEATS = 6
+REPEATS = int(os.environ.get("MEMLEASE_BENCH_REPEATS", 6))
 BLOCK_MIB = 2
 
 
 class Bench:
-    """name: of the benchmark; keys: the systems it compares, in the table's order."""
+    """name: of the benchmark; keys: the systems it compares, in the table's order.
+    timed=False: no figure is a time, so one round will do, and nothing disturbs it."""
 
-    def __init__(self, name, keys):
-        self.name = name
-        self.rounds = int(os.environ.get("MEMLEASE_BENCH_ROUNDS", ROUNDS))
+    def __init__(self, name, keys, timed=True):
+        self.name, self.timed = name, timed
+        self.rounds = int(os.environ.get("MEMLEASE_BENCH_ROUNDS", ROUNDS if timed else 1))
         chosen = os.environ.get("MEMLEASE_BENCH_SYSTEMS", " ".join(keys)).split()
         unknown = set(chosen) - set(keys)
         if unknown or self.rounds < 1:
@@ -82,7 +83,7 @@ class Bench:
             raise SystemExit(f"bench-{self.name}: mounting a tmpfs for the VMs' memory takes root: "
                              f"run it as `sudo make bench-{self.name}`")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        if self.rounds < ROUNDS:
+        if self.timed and self.rounds < ROUNDS:
             self.say(f"only {self.rounds} rounds: medians of less than {ROUNDS} are no result to show")
         for number in range(self.rounds):
             at = number % len(self.keys)
@@ -96,7 +97,7 @@ class Bench:
         for left in range(REPEATS, -1, -1):
             with Stolen() as stolen:
                 figures = self.one(turn, key)
-            if stolen.share() <= STOLEN_SHARE or not left:
+            if stolen.share() <= STOLEN_SHARE or not left or not self.timed:
                 return {**figures, "stolen_share": round(stolen.share(), 4), "repeated": REPEATS - left}
             self.say(f"its processors were taken from this machine in {100 * stolen.share():.0f} % of the time: again")
 

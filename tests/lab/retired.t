@@ -16,6 +16,8 @@ BLOCK = 2 * MIB
 FILL_MIB = 128
 TRIES = 8
 TOLD = "retired 1 blocks"
+# A machine check makes 7.x take the page out of its direct map, in which it never was.
+NOT_MAPPED = (r"WARNING: .* __cpa_process_fault",)
 
 
 def told(vm):
@@ -46,7 +48,7 @@ def hit(tap, lab, vm, how, first):
 
 
 def retired(tap):
-    lab = Lab(tap)
+    lab = Lab(tap, expected=NOT_MAPPED if SERIES.startswith("7") else ())
     lab.pool_daemon()
     vm = Guest(lab, "one", limit="384M").start().wait_up()
     idle = vm.resident()

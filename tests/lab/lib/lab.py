@@ -37,6 +37,9 @@ BOOTS = 3		# at most, if the emulated machine does not come up as it should
 TIMER_LIMIT_S = 10	# for a sleep of some ms on each processor
 START_LIMIT_S = 20
 PORTS = ("ttyS2", "ttyS3")	# for the shells of VMs inside
+# A processor that is emulated beside others' work may not run for half a minute. Who waits for
+# ever is found all the same.
+PATIENCE = "rcupdate.rcu_cpu_stall_timeout=90"
 CONTROL = "/run/memlease/control.sock"
 # MCi_STATUS: valid, enabled, with an address, deferred, poison; a DRAM error by the
 # northbridge's extended code 8.
@@ -78,7 +81,7 @@ class Lab(Shell):
     # --- the machine ---
 
     def words(self):
-        append = "console=ttyS0 loglevel=5 panic=-1 memlease_test.driver=no"
+        append = f"console=ttyS0 loglevel=5 panic=-1 memlease_test.driver=no {PATIENCE}"
         if self.carve_mib:
             append += f" memmap={self.carve_mib}M$0x{CARVE_BASE:x}"
         words = [paths.qemu(), "-name", "lab,debug-threads=on", "-nodefaults", "-no-user-config", "-no-reboot",

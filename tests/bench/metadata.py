@@ -29,7 +29,6 @@ GIB = 1 << 30
 PAGE = 4096
 STRUCT_PAGE = 64	# bytes, on x86-64
 BLOCK = 2 * MIB
-TABLE_SPAN = GIB	# what a page of entries of 2 MiB reaches over
 ALIKE = "nokaslr"
 SETTLE_S = 30
 
@@ -63,16 +62,24 @@ class Host:
         return self.lab.pool()["source-metadata-bytes"]
 
     def mapping(self):
-        """Page tables of the kernel's own mapping of the pool: by its length, and the
-        largest entries that it may have: none of 4 KiB, or boot.t would see it."""
-        total = 0
-        for line in self.lab.read("/proc/vmallocinfo").splitlines():
-            phys = re.search(r" phys=(0x[0-9a-f]+) ", line + " ")
-            if phys and CARVE_BASE <= int(phys.group(1), 16) < CARVE_BASE + CARVE_MIB * MIB:
-                total += int(line.split()[1])
-        if total < CARVE_MIB * MIB:
-            raise AssertionError(f"the kernel maps {total} bytes of the pool only")
-        return (-(-total // TABLE_SPAN) + 1) * PAGE
+        """Page tables of the kernel's own mapping of the pool, as the processor walks them:
+        the machine's QEMU lists all entries. Before a VM runs, or it may be the VM's tables."""
+        at = {}		# virtual address to physical, of entries of any size
+        small = set()
+        for line in self.lab.machine("info tlb").splitlines():
+            entry = re.match(r"(ff[0-9a-f]{14}): ([0-9a-f]{16}) ([A-Z-]+)$", line.strip())
+            if entry and CARVE_BASE <= int(entry.group(2), 16) < CARVE_BASE + CARVE_MIB * MIB:
+                at[int(entry.group(1), 16)] = int(entry.group(2), 16)
+                if "P" not in entry.group(3):
+                    small.add(int(entry.group(1), 16))
+        spans = {virtual // GIB for virtual in at}
+        huge = {span for span in spans if at.get(span * GIB, 1) % GIB == 0 and span * GIB not in small and
+                not any(virtual // GIB == span and virtual % GIB for virtual in at)}
+        blocks = [virtual for virtual in at if virtual // GIB not in huge and virtual not in small]
+        mapped = len(huge) * GIB + len(blocks) * BLOCK + len(small) * PAGE
+        if mapped < CARVE_MIB * MIB:
+            raise AssertionError(f"the kernel maps {mapped} bytes of the pool only")
+        return PAGE * (len({virtual // BLOCK for virtual in small}) + len(spans - huge) + len({span // 512 for span in spans}))
 
 
 def settle(vm, at_most):
@@ -101,7 +108,7 @@ def lent(bench, out):
     total_kib = lab.meminfo_kib("MemTotal")
     host = Host(lab)
     lab.pool_daemon()
-    before = host.kvm()
+    before, mapping = host.kvm(), host.mapping()
     bench.say("a VM that has not begun")
     vm = host.vm = Guest(lab, "one", boot=f"{BOOT_MIB}M", limit=f"{BOOT_MIB + WINDOW_MIB}M", qemu=["-S"]).start()
     until(lambda: (vm.status() or {}).get("state") == "running", SETTLE_S)
@@ -116,7 +123,7 @@ def lent(bench, out):
     full = {"qemu": host.qemu(), "kvm": host.kvm(), "blocks": vm.resident()}
     bench.say(f"all lent: {full}")
     parts = {
-        "table_and_records": host.files(), "module": host.module(), "kernel_mapping": host.mapping(),
+        "table_and_records": host.files(), "module": host.module(), "kernel_mapping": mapping,
         "qemu_page_tables": full["qemu"] - empty, "kvm_page_tables": full["kvm"] - before,
         "daemon_page_tables": host.daemon(),
     }

@@ -460,7 +460,8 @@ static void act_fault(struct lend_vm *vm)
 /*
  * Nobody can read it any more: what is there goes, a slice a turn. Where a QEMU is known
  * its end empties the VM, and until then all is its own. Where somebody has opened it
- * again meanwhile, it is his. True: that was the work of this turn.
+ * again meanwhile, it is his: a QEMU writes there when it has shaken hands with us, not
+ * between this look and the taking. True: that was the work of this turn.
  */
 static bool act_closed(struct lend_vm *vm, enum memlease_region region)
 {
@@ -472,6 +473,7 @@ static bool act_closed(struct lend_vm *vm, enum memlease_region region)
 	if (vm->pidfd >= 0 ||
 	    vm->lender->backend->ops->is_open(&vm->region[region].at, &open) < 0 || open)
 		return false;
+	wait_drop(vm, region, at, n);
 	vm->closed_at[region] = at + n;
 	vm->closed[region] = served_out(vm, region, at, n, SLOT_COMMITTED, NULL) == 0 && n < left;
 	return true;

@@ -253,6 +253,12 @@ int settle_served(struct lender *l)
 	}
 	l->recovering = false;
 	free(s.found);
+	/* The last daemon may have died over emptying what nobody has open; served_act() asks. */
+	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
+		for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
+			vm->closed[r] = true;
+		l->acts = true;
+	}
 	now_ns = lend_now(l);
 	for (struct lend_vm *vm = l->first; !ret && vm; vm = vm->next)
 		meter_tick(&vm->rec->meter, now_ns, ml_wall_ms(l->config.clock),

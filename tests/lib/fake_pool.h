@@ -186,10 +186,11 @@ static inline void fake_waiters_look(struct fake_pool *p)
 	}
 }
 
-/* Nobody has the window open any more. */
+/* Nobody has the window open any more, nor waits. */
 static inline void fake_closed(struct fake_pool *p, struct fake_window *w)
 {
 	w->opened = 0;
+	memset(w->told, 0, sizeof(w->told));
 	fake_record(p, MEMLEASE_TOUCH_CLOSED, w->id, 0, UINT32_MAX, 0);
 }
 

@@ -288,6 +288,27 @@ void sim_follow_windows(void)
 	}
 }
 
+void sim_open(struct sim_region *r)
+{
+	struct fake_window *w = window_of(r);
+
+	if (w)
+		w->opened = 1;
+}
+
+void sim_close(struct sim_region *r)
+{
+	struct fake_window *w = window_of(r);
+
+	if (!w || !w->opened)
+		return;
+	world->module.now_ns = world->boot_ns;
+	fake_closed(&world->module, w);
+	r->closed = true;
+	for (uint64_t i = 0; i < r->blocks; i++)
+		r->unsure[i] = true;
+}
+
 void sim_guest_writes(struct sim_region *r, uint64_t slot)
 {
 	uint64_t *content = sim_content(r, slot);
@@ -317,20 +338,21 @@ static struct fake_window *some_window(void)
 	return NULL;
 }
 
-void sim_task_touches(void)
+static void task_touches(bool opens)
 {
 	struct fake_window *w = some_window();
 	struct sim_region *r = w ? sim_region_find(w->name) : NULL;
 	uint32_t slot, block;
 
-	if (!r || !r->live)
+	if (!r || !r->live || !(w->opened || opens))
 		return;
 	slot = (uint32_t)sim_random(w->slots);
 	/* What it was reporting when the daemon died, the guest does not touch, nor what it has not. */
-	if (r->unsure[slot] || r->emptying ||
+	if ((r->unsure[slot] && !r->closed) || r->emptying ||
 	    MEMLEASE_SLOT_STATE(w->word[slot]) == MEMLEASE_SLOT_VACANT)
 		return;
 	world->module.now_ns = world->boot_ns;
+	w->opened = 1;
 	switch (fake_touch(&world->module, w, slot, true, 1, &block)) {
 	case FAKE_RESIDENT:
 		sim_guest_writes(r, slot);
@@ -344,11 +366,16 @@ void sim_task_touches(void)
 	}
 }
 
-/* Other CPUs go on while the daemon calls the module. */
+void sim_task_touches(void)
+{
+	task_touches(true);
+}
+
+/* Other CPUs go on while the daemon calls the module. Who opens a window waits for the daemon first. */
 static int ioctl_among_others(struct reserved_device *d, unsigned long request, void *arg)
 {
 	while (!world->final && sim_chance(10))
-		sim_task_touches();
+		task_touches(false);
 	world->module.now_ns = world->boot_ns;
 	world->moves += request == MEMLEASE_POOL_MAP || request == MEMLEASE_POOL_UNMAP ||
 			request == MEMLEASE_POOL_MOVE;

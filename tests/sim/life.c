@@ -180,6 +180,7 @@ static void step_end(struct lend_vm *vm)
 	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
 		want_unsure(vm, (enum memlease_region)r, 0, lend_region_blocks(vm, r));
 		sim_region_of(vm, r)->live = false;
+		sim_close(sim_region_of(vm, r));
 	}
 	free_qemu(qemu);
 	lend_vm_end(vm, "simulated");
@@ -253,6 +254,7 @@ static void step_touch(struct lend_vm *vm)
 	uint64_t more = 1 + sim_random(12);
 	bool waited;
 
+	sim_open(r);
 	for (; more && slot < size; more--, slot++) {
 		int ret;
 
@@ -477,6 +479,14 @@ static void step_move(void)
 		compact_move(lender, block, (uint32_t)sim_random(lender->pool.area_count));
 }
 
+/* Somebody who is no QEMU that the daemon knows had it open, and closes it. */
+static void step_close(struct lend_vm *vm)
+{
+	if (vm && lend_vm_pidfd(vm) < 0)
+		sim_close(sim_region_of(vm, sim_chance(30) ? MEMLEASE_REGION_BOOT :
+							   MEMLEASE_REGION_WINDOW));
+}
+
 static void step_events(void)
 {
 	world->module.now_ns = world->boot_ns;
@@ -488,7 +498,7 @@ static void step_events(void)
 }
 
 /* What only a source that serves touches has; true: that was the step. */
-static bool step_served(void)
+static bool step_served(struct lend_vm *vm)
 {
 	uint64_t what = sim_random(100);
 
@@ -504,6 +514,8 @@ static bool step_served(void)
 		step_move();
 	else if (sim_chance(3))
 		step_error();
+	else if (sim_chance(40))
+		step_close(vm);
 	else
 		world->module.touches_max = sim_chance(20) ? 3 : 0;
 	return true;
@@ -514,7 +526,7 @@ static void one_step(void)
 	struct lend_vm *vm = some_vm();
 	uint64_t what = sim_random(1000);
 
-	if (step_served())
+	if (step_served(vm))
 		return;
 
 	if (sim_chance(2))
@@ -559,6 +571,10 @@ static void finish(void)
 
 	world->final = true;
 	set_disk(false);
+	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
+		if (world->served && world->regions[i].name[0])
+			sim_close(&world->regions[i]);
+	}
 	while ((vm = lend_vm_next(lender, NULL))) {
 		free_qemu(qemu_of(vm));
 		lend_vm_end(vm, "the run is over");

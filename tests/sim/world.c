@@ -177,8 +177,10 @@ static void ends_one(int dirfd, const char *name, uint64_t pid)
 	const struct record *rec = read_record(dirfd, name);
 
 	for (int i = 0; rec->pid == (int32_t)pid && i < SIM_REGIONS_MAX; i++) {
-		if (!strncmp(world->regions[i].name, rec->uuid, 36))
-			world->regions[i].live = false;
+		if (strncmp(world->regions[i].name, rec->uuid, 36))
+			continue;
+		sim_close(&world->regions[i]);
+		world->regions[i].live = false;
 	}
 }
 

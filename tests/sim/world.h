@@ -47,6 +47,7 @@ struct sim_region {
 	bool unseen[SIM_SLOTS_MAX];	/* foreign, and no daemon has looked since */
 	bool emptying;			/* QEMU has sent a reset, and has not seen its end */
 	bool live;			/* its VM has not ended: it may be touched */
+	bool closed;			/* it was, by all, once: who opens it then finds what is there, or zeros */
 };
 
 /* What the observer has seen of one VM. */
@@ -117,6 +118,9 @@ bool sim_behind(const struct sim_region *r, uint64_t slot);
 uint64_t *sim_content(struct sim_region *r, uint64_t slot);
 /* The stand-in for the module: regions are of windows, and follow them. */
 void sim_follow_windows(void);
+/* Who touches a region has it open; then nobody has. */
+void sim_open(struct sim_region *r);
+void sim_close(struct sim_region *r);
 /* Some task of some VM touches a slot that it may touch, or not; daemon or no daemon. */
 void sim_task_touches(void);
 /* The vCPU goes on: it reads what is there, and writes. */

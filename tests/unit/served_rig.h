@@ -111,6 +111,7 @@ static inline enum fake_touched touch(struct lend_vm *vm, enum memlease_region r
 	enum fake_touched t;
 
 	made->pool->now_ns = made->f.boot_ns;
+	window_of(vm, region)->opened = 1;
 	t = fake_touch(made->pool, window_of(vm, region), slot, true, 77, &block);
 	if (t == FAKE_RESIDENT)
 		made->pool->content[block] = 0x1000 + slot;

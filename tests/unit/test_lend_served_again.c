@@ -28,6 +28,7 @@ static void vms_go_on_without_a_daemon(void **state)
 		for (int i = 0; i < FAKE_WINDOWS_MAX; i++)
 			if (s->pool->window[i].id && strstr(s->pool->window[i].name, "window"))
 				w = &s->pool->window[i];
+		w->opened = 1;
 		assert_int_equal(fake_touch(s->pool, w, 3, true, 1, &block), FAKE_RESIDENT);
 		s->pool->content[block] = 42;
 	}
@@ -240,6 +241,27 @@ static void memory_errors_retire(void **state)
 	check(s);
 }
 
+/* The last daemon had read that nobody has it open, and died. */
+static void a_new_daemon_empties_what_nobody_has_open(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 4, 64, 0);
+
+	touch(vm, BOOT, 0);
+	touch(vm, BOOT, 3);
+	fake_closed(s->pool, window_of(vm, BOOT));
+	served_read_all(s->f.l);
+	kill_daemon(s);
+	open_daemon(s);
+	vm = lend_vm_find(s->f.l, "a");
+	lender_tick(s->f.l);
+	while (lender_has_work(s->f.l))
+		lender_work(s->f.l);
+	assert_int_equal(status(vm).resident_blocks, 0);
+	assert_int_equal(pool_status(&s->f).dirty_blocks, 2);
+	check(s);
+}
+
 /* The guest was not there to be told, and then the daemon was not. */
 static void a_new_daemon_tells_guests_of_memory_errors(void **state)
 {
@@ -331,6 +353,7 @@ int main(void)
 		SERVED_TEST(who_had_the_memory_in_between_makes_the_table_void),
 		SERVED_TEST(lost_events_are_made_good),
 		SERVED_TEST(memory_errors_retire),
+		SERVED_TEST(a_new_daemon_empties_what_nobody_has_open),
 		SERVED_TEST(a_new_daemon_tells_guests_of_memory_errors),
 		SERVED_TEST(lost_errors_are_made_good),
 		SERVED_TEST(what_the_module_did_not_commit_was_not_borrowed),

@@ -234,6 +234,21 @@ static bool in_intent(const struct lend_vm *vm, const struct block_owner *w)
 	       w->slot - in->first < in->count;
 }
 
+/*
+ * The block stays LENT until the audit has counted, and what a crash in between leaves is
+ * billed by that: see bridge_gap().
+ */
+static bool keep_foreign(struct lend_vm *vm, uint32_t block)
+{
+	uint32_t *grown = realloc(vm->foreign_blocks, (vm->foreign_taken + 1) * sizeof(*grown));
+
+	if (!grown)
+		return false;
+	vm->foreign_blocks = grown;
+	grown[vm->foreign_taken++] = block;
+	return true;
+}
+
 /* One LENT block: whose is it, and is that done? */
 static int settle_block(struct lender *l, uint32_t block, const struct block_owner *w)
 {
@@ -241,8 +256,10 @@ static int settle_block(struct lender *l, uint32_t block, const struct block_own
 	struct lend_region *r = vm && vm->open ? &vm->region[w->region] : NULL;
 	enum slot_state state;
 
-	if (!r || w->slot == TABLE_SLOT_FOREIGN || w->slot >= r->slots.count) {
-		pool_put(pool_self(&l->pool), block);	/* nobody's; the audit takes foreign ones anew */
+	if (r && w->slot == TABLE_SLOT_FOREIGN && keep_foreign(vm, block))
+		return 0;
+	if (!r || w->slot >= r->slots.count) {
+		pool_put(pool_self(&l->pool), block);	/* nobody's */
 		return 0;
 	}
 	state = slots_state(&r->slots, w->slot);

@@ -7,7 +7,7 @@
 sim=build/sim/memlease-sim
 new=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-echo 1..4
+echo 1..5
 run()
 {
 	n=$1
@@ -23,3 +23,5 @@ run 1 --seed 5000 --seeds 100
 run 2 --seed "$new" --seeds 50
 run 3 --served --seed 5000 --seeds 150
 run 4 --served --seed "$new" --seeds 50
+# Memory that QEMU had put into its files, and a daemon that dies while it comes up.
+run 5 --seed 77038

@@ -111,7 +111,8 @@ $(BUILD)/sim/pool-sim: $(call objs,san,$(POOL_SIM_SRCS)) $(SAN_LIB)
 
 # What several threads do at a time, under ThreadSanitizer, which cannot be had with the others.
 # It does not see fences (-Wtsan): what is tested with it must order by atomic operations.
-TSAN_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-tsan
+TSAN_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=thread \
+	$(if $(findstring clang,$(CC)),,-Wno-tsan)
 TSAN_LIB_SRCS := $(wildcard host/base/*.c host/pool/*.c)
 TSAN_BINS := $(patsubst tests/tsan/%.c,$(BUILD)/tsan/%,$(wildcard tests/tsan/test_*.c))
 

@@ -140,6 +140,9 @@ void lender_snapshot(const struct lender *l, struct policy_pool *out)
 		.vms = l->vms,
 		.overbook_percent = l->config.overbook_percent,
 	};
+	/* With blocks left that anybody may have, they wait for zeroing, or are about to be served. */
+	if (lend_served(l) && !policy_at_last(out))
+		out->waiting = 0;
 }
 
 static void status_source(const struct lender *l, struct pool_status *out)

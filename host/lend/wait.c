@@ -108,10 +108,10 @@ static bool is_short(const struct lender *l)
 {
 	struct policy_pool pool;
 
-	if (!l->waiting || !lend_served(l))
-		return l->waiting;
+	if (!l->waiting)
+		return false;
 	lender_snapshot(l, &pool);
-	return policy_at_last(&pool);
+	return pool.waiting;
 }
 
 void wait_tell(struct lender *l)

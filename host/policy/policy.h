@@ -37,7 +37,7 @@ struct policy_pool {
 	uint64_t committed;	/* sum over VMs */
 	uint64_t guarantee;	/* sum over VMs */
 	uint64_t unfilled;	/* sum over VMs of guarantee less resident, where positive */
-	uint64_t waiting;	/* touches that wait for a block, all VMs */
+	uint64_t waiting;	/* touches that wait for memory, all VMs; not only for it to be zeroed */
 	uint64_t vms;
 	uint32_t overbook_percent;	/* most sum of commitments, in percent; 0: no bound */
 };

@@ -194,6 +194,34 @@ static void waiting_for_zeroing_costs_no_part(void **state)
 	check(s);
 }
 
+/* A guest above its target that asks all the same is refused while others wait for memory, not for zeroing. */
+static void waiting_for_zeroing_refuses_nobody(void **state)
+{
+	struct served *s = *state;
+	enum memlease_reason reason;
+	struct lend_vm *vm = make_vm(&s->f, "a", 1, 128, 0), *other = make_vm(&s->f, "b", 1, 65, 0);
+	char why[256];
+
+	borrow(vm, 0, 120, &reason);
+	assert_int_equal(touch_all(s, vm, 0), 120);
+	touch(other, BOOT, 0);
+	lender_events(s->f.l);
+	report(vm, WINDOW, 0, 100);
+	/* What was clean is used up, all else is dirty. */
+	for (uint32_t i = 0; i < 100 && !status(vm).waiting; i++) {
+		touch(vm, WINDOW, i);
+		lender_events(s->f.l);
+	}
+	assert_int_equal(status(vm).waiting, 1);
+	assert_int_equal(s->f.seen.events[LEND_EV_POOL_SHORT], 0);
+	assert_int_equal(lend_set_target(other, 1, 1000, why, sizeof(why)), 0);
+	assert_int_equal(borrow(other, 0, 8, &reason), 8);
+	assert_int_equal(reason, MEMLEASE_WHY_OK);
+	zero_all(s);
+	assert_int_equal(status(vm).waiting, 0);
+	check(s);
+}
+
 static void a_promise_takes_the_supply_back(void **state)
 {
 	struct served *s = *state;
@@ -330,6 +358,7 @@ int main(void)
 		SERVED_TEST(a_guarantee_is_never_the_one_that_waits),
 		SERVED_TEST(the_last_blocks_are_not_in_the_supply),
 		SERVED_TEST(waiting_for_zeroing_costs_no_part),
+		SERVED_TEST(waiting_for_zeroing_refuses_nobody),
 		SERVED_TEST(a_promise_takes_the_supply_back),
 		SERVED_TEST(a_window_nobody_has_open_is_emptied),
 		SERVED_TEST(large_windows_are_emptied_in_slices),

@@ -156,9 +156,9 @@ struct memlease_pool_info {
 };
 
 /*
- * CLAIM. -EINVAL: not aligned to 2 MiB, empty, too large; -EEXIST: Linux uses
- * part of it, or has a page array for it; -EBUSY: claimed by somebody, perhaps us;
- * -ENOSPC: too many ranges. RANGE reads back range `index`.
+ * CLAIM. -EINVAL: not aligned to 2 MiB, empty, too large; -EEXIST: Linux uses part
+ * of it, or has a page array for it, or has it down for devices; -EBUSY: claimed by
+ * somebody, perhaps us; -ENOSPC: too many ranges. RANGE reads back range `index`.
  */
 struct memlease_pool_range {
 	__u64 base;			/* physical */

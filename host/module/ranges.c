@@ -134,9 +134,20 @@ static int mlp_range_check(const struct memlease_pool_range *arg)
 	return mlp_is_linux_memory(arg->base, arg->bytes) ? -EEXIST : 0;
 }
 
+/* Does it lie where devices have their registers? */
+static bool mlp_is_device_memory(const struct resource *res)
+{
+	for (; res; res = res->parent) {
+		if (res->flags & IORESOURCE_WINDOW)
+			return true;
+	}
+	return false;
+}
+
 /* Make the range ours, mapped, with what we note of its blocks. */
 static int mlp_range_take(struct mlp_range *r)
 {
+	struct resource *res;
 	int rc = -ENOMEM;
 
 	r->owner = kvcalloc(r->blocks, sizeof(*r->owner), GFP_KERNEL);
@@ -145,13 +156,18 @@ static int mlp_range_take(struct mlp_range *r)
 		goto free;
 	rc = -EBUSY;
 	/* Exclusive: what VMs have there is nothing for /dev/mem. */
-	if (!request_mem_region_exclusive(r->base, r->bytes, "memlease pool"))
+	res = request_mem_region_exclusive(r->base, r->bytes, "memlease pool");
+	if (!res)
 		goto free;
+	rc = -EEXIST;
+	if (mlp_is_device_memory(res))
+		goto release;
 	/* Also what makes every other mapping of it write-back, QEMU's and KVM's. */
 	rc = -ENOMEM;
 	r->memory = memremap(r->base, r->bytes, MEMREMAP_WB);
 	if (r->memory)
 		return 0;
+release:
 	release_mem_region(r->base, r->bytes);
 free:
 	kvfree(r->poison);

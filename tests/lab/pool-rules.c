@@ -10,6 +10,7 @@
 #define OTHER 1000	/* a user and a group */
 #define SLOTS 16
 #define RAM 0x10000000	/* where any machine has some */
+#define DEVICES 0xc0000000	/* where the lab has none, but PCI */
 
 static uint64_t base, bytes;
 
@@ -67,6 +68,7 @@ static void test_claim(void)
 	is(claim(RAM, LAB_BLOCK, NULL), -EEXIST, "memory of Linux' is not claimed");
 	is(claim(base - LAB_BLOCK, 2 * LAB_BLOCK, NULL), -EEXIST, "nor memory that begins in it");
 	is(claim(base + bytes - LAB_BLOCK, 2 * LAB_BLOCK, NULL), -EEXIST, "nor memory that ends in it");
+	is(claim(DEVICES, LAB_BLOCK, NULL), -EEXIST, "nor the registers of devices");
 	is(claim(base + 4096, LAB_BLOCK, NULL), -EINVAL, "nor what is not aligned");
 	is(claim(base, LAB_BLOCK + 4096, NULL), -EINVAL, "nor what is no number of blocks");
 	is(claim(base, 0, NULL), -EINVAL, "nor nothing");

@@ -15,6 +15,9 @@
 #define LOW_BYTES 0x10000	/* the guest's code is here, in memory of this program */
 #define WINDOW_GPA (4 * LAB_BLOCK)
 #define ROUNDS 100000000u
+#define MOVES_LEAST 5
+#define LOOKERS 2
+#define WIDE_BYTES (1UL << 34)
 #define PATTERN 0x6d656d6cu
 
 static const uint8_t code_read[] = { 0x66, 0x8b, 0x05, 0xf4 };		/* mov (%di),%eax; hlt */
@@ -209,16 +212,32 @@ static void *count(void *arg)
 	return NULL;
 }
 
+/* Keeps the lock of the memory map, for reading. */
+static void *look_around(void *arg)
+{
+	char *wide = mmap(NULL, WIDE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned char *present = malloc(WIDE_BYTES / 4096);
+
+	while (!*(volatile bool *)arg)
+		mincore(wide, WIDE_BYTES, present);
+	munmap(wide, WIDE_BYTES);
+	free(present);
+	return NULL;
+}
+
 /* KVM must never take for an error that an entry goes while it looks. */
 static void test_move(void)
 {
 	uint32_t other = 61, moves = 0, i, changed = 0;
 	pthread_t threads[VCPUS];
+	double began = lab_seconds();
 	int old;
 
 	lab_map(window, 6, 60);
-	for (i = 0; i < VCPUS; i++)
+	for (i = 0; i < VCPUS; i++) {
 		*(uint32_t *)(lab_block(60) + vcpus[i].at) = 0;
+		vcpus[i].result = 0;
+	}
 	for (i = 0; i < VCPUS; i++)
 		pthread_create(&threads[i], NULL, count, &vcpus[i]);
 	while (!vcpus[0].result || !vcpus[1].result) {
@@ -237,8 +256,23 @@ static void test_move(void)
 		   vcpus[i].result - 1);
 		changed += *(uint32_t *)(lab_block(other) + vcpus[i].at) != 0x77777777;
 	}
-	ok(moves > 20, "while its block is moved (%u times)", moves);
+	ok(moves > MOVES_LEAST, "while its block is moved (%u times, one in %.1f ms)", moves, (lab_seconds() - began) * 1000 / moves);
 	ok(!changed, "and never in a block that was taken");
+	is(lab_change(MEMLEASE_POOL_UNMAP, window, 6, 1, 0, &other), 1, "it is unmapped");
+}
+
+/* The same where others keep the memory map busy: its lock is not to be had for the asking. */
+static void test_busy(void)
+{
+	pthread_t threads[LOOKERS];
+	bool stop = false;
+
+	for (int i = 0; i < LOOKERS; i++)
+		pthread_create(&threads[i], NULL, look_around, &stop);
+	test_move();
+	stop = true;
+	for (int i = 0; i < LOOKERS; i++)
+		pthread_join(threads[i], NULL);
 }
 
 int main(int argc, char **argv)
@@ -258,5 +292,6 @@ int main(int argc, char **argv)
 	test_lost();
 	test_wait();
 	test_move();
+	test_busy();
 	return lab_failures ? 1 : 0;
 }

@@ -6,6 +6,7 @@
  */
 #include "pool.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/prctl.h>
 
@@ -615,6 +616,79 @@ static void test_retire(void)
 	end();
 }
 
+/* --- what it costs ------------------------------------------------------------------------------ */
+
+#define COST_ROUNDS 20
+
+static void *read_touches(void *arg)
+{
+	struct pollfd p = { .fd = lab_ctl, .events = POLLIN };
+
+	(void)arg;
+	while (!stop) {
+		if (poll(&p, 1, 100) > 0)
+			lab_forget_touches();
+	}
+	return NULL;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* ns of the first access to a slot, in the middle of all rounds. */
+static double touch_ns(bool supply)
+{
+	static double ns[COST_ROUNDS];
+	uint32_t blocks[SLOTS], i, round;
+	double began;
+
+	for (round = 0; round < COST_ROUNDS; round++) {
+		for (i = 0; i < SLOTS; i++) {
+			if (supply)
+				lab_put(100 + i);
+			else
+				lab_map(window, i, 100 + i);
+		}
+		began = lab_seconds();
+		for (i = 0; i < SLOTS; i++)
+			*(volatile uint64_t *)(mem + i * LAB_BLOCK) = i;
+		ns[round] = (lab_seconds() - began) * 1e9 / SLOTS;
+		if (lab_change(MEMLEASE_POOL_UNMAP, window, 0, SLOTS, 0, blocks) != SLOTS)
+			lab_die("UNMAP");
+	}
+	qsort(ns, COST_ROUNDS, sizeof(ns[0]), by_size);
+	return ns[COST_ROUNDS / 2];
+}
+
+/* A touch is a page fault, and a little more: most of it is the kernel's own. */
+static void test_cost(void)
+{
+	double there, unread, read;
+	pthread_t daemon;
+
+	begin("cost");
+	lab_commit(window, 0, SLOTS);
+	there = touch_ns(false);
+	lab_put(90);
+	lab_write(mem, 1);	/* a record that stays unread: nobody is woken for the next */
+	lab_change(MEMLEASE_POOL_UNMAP, window, 0, 1, 0, &(uint32_t){ 0 });
+	unread = touch_ns(true);
+	stop = false;
+	pthread_create(&daemon, NULL, read_touches, NULL);
+	lab_nap(200);
+	read = touch_ns(true);
+	stop = true;
+	pthread_join(daemon, NULL);
+	ok(there > 0 && unread < 3 * there && read < 10 * there,
+	   "a page fault where a block is takes %.0f ns; with one from the supply %.0f; with a daemon that sleeps between them %.0f",
+	   there, unread, read);
+	end();
+}
+
 /* Last of all: afterwards vacant slots show nothing. */
 static void test_zeros_break(void)
 {
@@ -646,6 +720,7 @@ int main(int argc, char **argv)
 	test_limit();
 	test_move();
 	test_retire();
+	test_cost();
 	test_zeros_break();
 	return lab_failures ? 1 : 0;
 }

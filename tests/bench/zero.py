@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-zero: how fast one thread makes blocks of the pool zero, the daemon's way, by
-memset(), and by each store loop that the CPU can run. No guest, no root. Run by
-scripts/bench; what the figures mean is in docs/benchmarks.md. Environment:
+memset(), by each store loop that the CPU can run, and as the kernel does it for who gets
+memory from it. No guest, no root. Run by scripts/bench; what the figures mean is in docs/benchmarks.md. Environment:
 MEMLEASE_BENCH_ROUNDS (15), MEMLEASE_BENCH_MIB (4096, or a quarter of what is free)."""
 
 import datetime
@@ -23,6 +23,8 @@ from measure import OUT, cpu_model
 GUESTS = False		# scripts/bench need not build any
 ROUNDS = 15
 MOST_MIB, LEAST_MIB = 4096, 256
+BESIDE = ("memlease", "kernel")		# all other ways but bounds are loops
+BOUND = "bound-"			# these do not zero
 GIB = 1 << 30
 
 
@@ -50,9 +52,9 @@ def samples(mib, rounds):
                 said.append(line.strip())
                 print(f"  {line.strip()}", flush=True)
                 continue
-            number, way, cpu_ns, wall_ns, size = int(words[0]), words[1], *map(int, words[2:])
+            number, way, cpu_ns, wall_ns, size, stolen, repeated = int(words[0]), words[1], *map(int, words[2:])
             turns.append({"round": number, "way": way, "cpu_gib_s": size / GIB / (cpu_ns / 1e9),
-                          "wall_gib_s": size / GIB / (wall_ns / 1e9)})
+                          "wall_gib_s": size / GIB / (wall_ns / 1e9), "stolen_ticks": stolen, "repeated": repeated})
             if number > done:
                 done = number
                 print(f"  round {number} of {rounds}", flush=True)
@@ -63,6 +65,14 @@ def samples(mib, rounds):
 
 def median(turns, way, field="cpu_gib_s"):
     return statistics.median(turn[field] for turn in turns if turn["way"] == way)
+
+
+def times(turns, way, other):
+    """How many times as fast as another way, round by round, from the least to the most."""
+    by_round = {}
+    for turn in turns:
+        by_round.setdefault(turn["round"], {})[turn["way"]] = turn["cpu_gib_s"]
+    return sorted(ways[way] / ways[other] for ways in by_round.values())
 
 
 def write(suffix, what):
@@ -81,20 +91,23 @@ def main():
     print(f"{mib} MiB in blocks of 2 MiB, {rounds} rounds", flush=True)
     load = round(os.getloadavg()[0], 2)
     said, turns = samples(mib, rounds)
-    loops = sorted({turn["way"] for turn in turns} - {"memlease"}, key=lambda way: -median(turns, way))
+    ways = sorted({turn["way"] for turn in turns}, key=lambda way: -median(turns, way))
+    loops = [way for way in ways if way not in BESIDE and not way.startswith(BOUND)]
     result = {"memlease_gib_s": median(turns, "memlease"), "memset_gib_s": median(turns, "memset"),
-              "best_loop_gib_s": median(turns, loops[0])}
+              "best_loop_gib_s": median(turns, loops[0]), "kernel_gib_s": median(turns, "kernel")}
+    ratios = times(turns, "memlease", "memset")
     about = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rounds": rounds,
              "mib": mib, "cpu": cpu_model(), "cores": os.cpu_count(), "host_kernel": platform.release(),
-             "load_before": load, "said": said, "best_loop": loops[0],
-             "loops_gib_s": {way: median(turns, way) for way in loops},
-             "memlease_wall_gib_s": median(turns, "memlease", "wall_gib_s")}
+             "c_library": " ".join(platform.libc_ver()), "load_before": load, "said": said, "best_loop": loops[0],
+             "ways_gib_s": {way: median(turns, way) for way in ways},
+             "memlease_wall_gib_s": median(turns, "memlease", "wall_gib_s"), "times_memset_by_round": ratios}
     write("", result)
     write(".raw", {"about": about, "turns": turns})
-    for way in ["memlease", *loops]:
-        print(f"{way:<12} {median(turns, way):7.1f} GiB/s")
-    print(f"memlease: {result['memlease_gib_s'] / result['memset_gib_s']:.2f} times memset(), "
-          f"{100 * result['memlease_gib_s'] / result['best_loop_gib_s']:.1f} % of the best loop, {loops[0]}")
+    for way in ways:
+        print(f"{way:<20} {median(turns, way):7.1f} GiB/s")
+    print(f"memlease: {result['memlease_gib_s'] / result['memset_gib_s']:.2f} times memset() ({ratios[0]:.2f} to "
+          f"{ratios[-1]:.2f} in single rounds), {result['memlease_gib_s'] / result['kernel_gib_s']:.2f} times the "
+          f"kernel, {100 * result['memlease_gib_s'] / result['best_loop_gib_s']:.1f} % of the best loop, {loops[0]}")
     print("build/bench/zero.json, samples in build/bench/zero.raw.json")
 
 

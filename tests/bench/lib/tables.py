@@ -64,6 +64,8 @@ def ratios(result):
 
 
 def ratio(field, ours, other):
+    if isinstance(ours, list) and isinstance(other, list) and len(ours) == len(other):
+        return [ratio(field, a, b) for a, b in zip(ours, other)]
     if not isinstance(ours, (int, float)) or not isinstance(other, (int, float)) or not ours or not other:
         return None
     return ours / other if field.endswith(MORE_IS_BETTER) else other / ours

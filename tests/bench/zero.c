@@ -2,7 +2,8 @@
 /*
  * bench-zero's program: how fast blocks of a pool become zero. A pool-like mapping of huge
  * pages, much larger than the caches, is zeroed block by block, in rounds in which each way
- * has its turn, in rotating order:
+ * has its turn, in an order that is drawn anew for each round, so that none has always the
+ * same one before it:
  *
  *   memlease	the way of the daemon: one worker thread of pool/zero.c takes dirty blocks,
  *		zeroes them with the loop chosen at start, hands them on as clean; no bound
@@ -14,13 +15,17 @@
  * Before a turn the mapping is filled with other bytes, past the caches. Then the first half
  * of it is zeroed, which is not counted: it leaves the caches as this way leaves them. With
  * ordinary stores they are full of lines that are still to be written, and whoever comes next
- * would pay for those. The second half counts. A turn in which the hypervisor below took a
- * processor away (steal) is repeated, at most REPEATS times.
+ * would pay for those. The second half counts.
  *
  * Each is one thread, and what counts is its time on the CPU, for the machine may be shared;
- * memlease's is that of the whole process but the main thread, which sleeps. One line a
- * round and way: "ROUND NAME CPU_NS WALL_NS BYTES STOLEN_TICKS REPEATED"; before that what
- * the mapping is.
+ * memlease's is that of the whole process but the main thread, which sleeps. Still, who has
+ * the CPU in between pays for writing back what ordinary stores have left in the cache, and
+ * takes from the others what they have of it. So a turn is repeated, at most REPEATS times,
+ * if its thread did not have a CPU nearly all the time, or the hypervisor below took one away
+ * (steal).
+ *
+ * One line a round and way: "ROUND NAME CPU_NS WALL_NS BYTES STOLEN_TICKS REPEATED"; before
+ * that what the mapping is.
  *
  *   zero MIB ROUNDS
  *
@@ -43,6 +48,8 @@
 #define LINE 64
 #define OTHER 0x5a	/* than zero */
 #define REPEATS 6
+#define NAP_NS 500000
+#define ALONE(turn) ((turn)->cpu_ns * 10 >= (turn)->wall_ns * 9)
 #define KERNEL_SHARE 4	/* of the mapping is what the kernel's has */
 
 struct bench {
@@ -190,7 +197,8 @@ static uint32_t wait_clean(struct toy *t, uint32_t least)
 			fprintf(stderr, "zero: %u of %u blocks are clean after two minutes\n", clean, t->blocks);
 			return 0;
 		}
-		toy_nap();
+		/* Seldom enough that the worker, on the same CPU perhaps, does not notice. */
+		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 	}
 	return clean;
 }
@@ -261,13 +269,32 @@ static int run_turn(struct bench *b, unsigned int round, unsigned int way)
 		if (run_way(b, way, &turn) < 0)
 			return -1;
 		stolen = stolen_ticks() - stolen;
-		if (!stolen || repeated == REPEATS)
+		if ((!stolen && ALONE(&turn)) || repeated == REPEATS)
 			break;
 	}
 	printf("%u %s %llu %llu %llu %lu %u\n", round, way_name(way), (unsigned long long)turn.cpu_ns,
 	       (unsigned long long)turn.wall_ns, (unsigned long long)turn.bytes, stolen, repeated);
 	fflush(stdout);
 	return 0;
+}
+
+/* The same in each run, for whoever wants to repeat one. */
+static void shuffle(unsigned int *order, unsigned int n)
+{
+	static uint64_t state = 0x9e3779b97f4a7c15ULL;
+
+	for (unsigned int i = 0; i < n; i++)
+		order[i] = i;
+	for (unsigned int i = n - 1; i > 0; i--) {
+		unsigned int k, was = order[i];
+
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		k = (unsigned int)((state >> 32) % (i + 1));
+		order[i] = order[k];
+		order[k] = was;
+	}
 }
 
 static int run(struct bench *b, unsigned int rounds)
@@ -280,7 +307,7 @@ static int run(struct bench *b, unsigned int rounds)
 		.bounds = { .least_clean = t->blocks, .most_clean = UINT32_MAX },
 		.clock = &ml_clock_real,
 	};
-	unsigned int ways = 2 + zero_loop_count + BOUNDS;
+	unsigned int order[2 + ZERO_LOOPS_MAX + BOUNDS], ways = 2 + zero_loop_count + BOUNDS;
 	struct zero_stats stats;
 	int ret = 0;
 
@@ -291,8 +318,9 @@ static int run(struct bench *b, unsigned int rounds)
 	if (!wait_clean(t, t->blocks))	/* it has begun at once */
 		ret = -1;
 	for (unsigned int round = 0; round < rounds && !ret; round++) {
+		shuffle(order, ways);
 		for (unsigned int i = 0; i < ways && !ret; i++)
-			ret = run_turn(b, round + 1, (round + i) % ways);
+			ret = run_turn(b, round + 1, order[i]);
 	}
 	zero_stop(b->zero);
 	if (!ret && atomic_load(&t->illegal))

@@ -67,6 +67,11 @@ def median(turns, way, field="cpu_gib_s"):
     return statistics.median(turn[field] for turn in turns if turn["way"] == way)
 
 
+def disturbed(turn):
+    """Its repetitions have all been so, too."""
+    return turn["stolen_ticks"] > 0 or turn["wall_gib_s"] < 0.9 * turn["cpu_gib_s"]
+
+
 def times(turns, way, other):
     """How many times as fast as another way, round by round, from the least to the most."""
     by_round = {}
@@ -100,6 +105,7 @@ def main():
              "mib": mib, "cpu": cpu_model(), "cores": os.cpu_count(), "host_kernel": platform.release(),
              "c_library": " ".join(platform.libc_ver()), "load_before": load, "said": said, "best_loop": loops[0],
              "ways_gib_s": {way: median(turns, way) for way in ways},
+             "disturbed_turns_percent": round(100 * sum(disturbed(turn) for turn in turns) / len(turns), 1),
              "memlease_wall_gib_s": median(turns, "memlease", "wall_gib_s"), "times_memset_by_round": ratios}
     write("", result)
     write(".raw", {"about": about, "turns": turns})
@@ -108,6 +114,9 @@ def main():
     print(f"memlease: {result['memlease_gib_s'] / result['memset_gib_s']:.2f} times memset() ({ratios[0]:.2f} to "
           f"{ratios[-1]:.2f} in single rounds), {result['memlease_gib_s'] / result['kernel_gib_s']:.2f} times the "
           f"kernel, {100 * result['memlease_gib_s'] / result['best_loop_gib_s']:.1f} % of the best loop, {loops[0]}")
+    if about["disturbed_turns_percent"]:
+        print(f"{about['disturbed_turns_percent']:.0f} % of all turns had no CPU to themselves: memset() looks faster "
+              "in these than it is, and the others slower")
     print("build/bench/zero.json, samples in build/bench/zero.raw.json")
 
 

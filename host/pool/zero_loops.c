@@ -3,8 +3,9 @@
  * Store loops and the choice between them; see zero_loops.h. What makes the difference:
  * an ordinary store of a part of a cache line first reads the line from memory, and
  * pushes out what others have in the cache. Non-temporal stores of whole lines, and
- * clzero, do neither; for blocks that nobody will read soon they are twice as fast and
- * more. Which of them is the fastest differs between CPUs of one maker, so it is measured.
+ * clzero, do neither; for blocks that nobody will read soon they are about twice as fast
+ * (docs/benchmarks.md, bench-zero). Which of them is the fastest differs between CPUs of
+ * one maker, so it is measured.
  */
 #include "zero_loops.h"
 

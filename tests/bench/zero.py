@@ -106,7 +106,7 @@ def main():
              "c_library": " ".join(platform.libc_ver()), "load_before": load, "said": said, "best_loop": loops[0],
              "ways_gib_s": {way: median(turns, way) for way in ways},
              "disturbed_turns_percent": round(100 * sum(disturbed(turn) for turn in turns) / len(turns), 1),
-             "memlease_wall_gib_s": median(turns, "memlease", "wall_gib_s"), "times_memset_by_round": ratios}
+             "memlease_wall_gib_s": round(median(turns, "memlease", "wall_gib_s"), 1), "times_memset_by_round": ratios}
     write("", result)
     write(".raw", {"about": about, "turns": turns})
     for way in ways:

@@ -81,6 +81,30 @@ void check_waits(void)
 	}
 }
 
+static void check_told_of(struct lend_vm *vm, enum memlease_region region)
+{
+	const struct fake_window *w = fake_named(&world->module, lend_region_path(vm, region));
+	struct sim_region *r = sim_region_of(vm, region);
+
+	for (uint32_t s = 0; w && r && s < w->slots; s++) {
+		bool lost = MEMLEASE_SLOT_STATE(w->word[s]) == MEMLEASE_SLOT_LOST;
+
+		SIM_MUST(!lost || r->told[s], "slot %u of %s is lost, and its guest not told", s,
+			 w->name);
+		r->told[s] &= lost;
+	}
+}
+
+void check_told(void)
+{
+	struct lend_vm *vm = NULL;
+
+	while (world->served && !lender->resync && (vm = lend_vm_next(lender, vm))) {
+		for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
+			check_told_of(vm, (enum memlease_region)r);
+	}
+}
+
 /* Every VM's resident count is what is there. */
 void check_counts(void)
 {

@@ -46,12 +46,13 @@ static void on_config(void *ctx, struct lend_vm *vm)
 static void on_guest_event(void *ctx, struct lend_vm *vm, enum memlease_event_type type,
 			   uint32_t seq, uint64_t a, uint64_t b)
 {
+	struct sim_region *r = type == MEMLEASE_EV_RETIRED ?
+			       sim_region_of(vm, (enum memlease_region)seq) : NULL;
+
 	(void)ctx;
-	(void)vm;
-	(void)type;
-	(void)seq;
-	(void)a;
 	(void)b;
+	if (r)
+		r->told[a] = true;
 }
 
 static void on_event(void *ctx, const struct lend_event *e)
@@ -152,7 +153,8 @@ static void step_create(void)
 	spec.boot_blocks = 1 + sim_random(6);
 	spec.limit_blocks = spec.boot_blocks + 1 + sim_random(50);
 	spec.guarantee_blocks = sim_chance(50) ? sim_random(spec.limit_blocks / 2 + 1) : 0;
-	lend_vm_create(lender, &spec, &vm, why, sizeof(why));
+	if (lend_vm_create(lender, &spec, &vm, why, sizeof(why)) == 0)
+		lend_vm_set_user(vm, world);
 	sim_follow_windows();
 }
 
@@ -418,6 +420,7 @@ static void step_time(void)
 		lender_tick(lender);
 		if (!lender->resync)
 			world->overflow_seen = world->module.rings.overflow;
+		check_told();
 	}
 }
 
@@ -612,6 +615,10 @@ void sim_life(void)
 	sim_all_seen();
 	world->overflow_seen = world->module.rings.overflow;
 	sim_follow_windows();
+	for (struct lend_vm *vm = NULL; (vm = lend_vm_next(lender, vm));)
+		lend_vm_set_user(vm, world);
+	for (int i = 0; i < SIM_REGIONS_MAX; i++)
+		memset(world->regions[i].told, 0, sizeof(world->regions[i].told));
 	send_resets_again();
 	see_jobs();
 	check_world();

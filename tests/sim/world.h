@@ -47,6 +47,7 @@ struct sim_region {
 	bool unseen[SIM_SLOTS_MAX];	/* foreign, and no daemon has looked since */
 	bool emptying;			/* QEMU has sent a reset, and has not seen its end */
 	bool live;			/* its VM has not ended: it may be touched */
+	bool told[SIM_SLOTS_MAX];	/* by this daemon, that the slot is lost */
 	bool closed;			/* it was, by all, once: who opens it then finds what is there, or zeros */
 };
 
@@ -145,6 +146,8 @@ extern struct lender *lender;
 /* checks.c: the table, the backend and what guests expect agree; counts; meters; the ledger at the end. */
 void check_world(void);
 void check_counts(void);
+/* After a tick: the guest has been told of each slot that it lost to a memory error. */
+void check_told(void);
 void check_meters(void);
 void check_waits(void);
 void check_ledger(void);

@@ -7,6 +7,7 @@
  *   window scan REGION WORD   count what is there: words of 8 bytes that are WORD (8
  *                             characters), zero, or others; one line
  *   window write REGION MIB   write a byte there: prints "written", or "SIGBUS"
+ *   window peek REGION OFFSET print the word of 8 bytes there in each block, a line each
  *   window touch REGION MIB   look at each block of so much of it; one line
  *   window beyond REGION      try to map what lies after its end: prints the error
  *
@@ -76,6 +77,19 @@ static int scan(const char *path, const char *word)
 	return 0;
 }
 
+static int peek(const char *path, size_t offset)
+{
+	int fd = open_region(path, O_RDWR);
+	size_t bytes = size_of(fd);
+	const volatile char *p = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		die("mmap");
+	for (size_t at = offset % BLOCK_BYTES & -WORD_BYTES; at < bytes; at += BLOCK_BYTES)
+		printf("%016llx\n", (unsigned long long)*(const volatile uint64_t *)(p + at));
+	return 0;
+}
+
 static int touch(const char *path, size_t bytes)
 {
 	int fd = open_region(path, O_RDWR);
@@ -123,10 +137,13 @@ int main(int argc, char **argv)
 		return scan(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "write"))
 		return write_at(argv[2], strtoull(argv[3], NULL, 10) << 20);
+	if (argc == 4 && !strcmp(argv[1], "peek"))
+		return peek(argv[2], strtoull(argv[3], NULL, 0));
 	if (argc == 4 && !strcmp(argv[1], "touch"))
 		return touch(argv[2], strtoull(argv[3], NULL, 10) << 20);
 	if (argc == 3 && !strcmp(argv[1], "beyond"))
 		return beyond(argv[2]);
-	fputs("usage: window scan REGION WORD | write REGION MIB | touch REGION MIB | beyond REGION\n", stderr);
+	fputs("usage: window scan REGION WORD | write REGION MIB | peek REGION OFFSET |\n"
+	      "       touch REGION MIB | beyond REGION\n", stderr);
 	return 2;
 }

@@ -199,9 +199,9 @@ struct memlease_pool_extent {
  * number to `taken`. They are mapped nowhere on return, but hold what the VM wrote.
  * With many slots touches of the window come in between. -EFAULT: the extents cannot
  * be read, or the array is not memory that can be written to, for one block for each
- * slot (or as many as the window has, if that is less; COMMIT on needs none). Who
- * unmaps the array while the call runs gets the same, and has to find the blocks by
- * BLOCKS. A block may be retired while it is taken away: it is in the array then, and
+ * slot (COMMIT on needs none). Who unmaps the array while the call runs gets the same,
+ * and has to find the blocks by BLOCKS. -EINVAL: more slots than the window has, or
+ * others. A block may be retired while it is taken away: it is in the array then, and
  * has its record (ERROR, window 0), before or after.
  */
 struct memlease_pool_slots_op {

@@ -6,16 +6,18 @@
  *
  * Locks, outermost first
  * ----------------------
- *   mlp_lock		mutex: ranges, the list of windows, who has them open. Taken by
+ *   mlp_lock		mutex: ranges, windows by their numbers, who has them open. Taken by
  *			ioctls, open and release; never with an mmap lock held, so not
  *			in mmap or in a fault.
  *   window.lock	rwsem: a huge fault reads; a fault of a single page, and whoever
  *			else changes slots, writes. Its holder may sleep, but touches no
  *			user memory: a fault on that could need this lock.
- *     mmap lock of a task: tried, and had for an instant only, by mlp_lock_slots().
- *			Faults come with it, or with a VMA lock, and so only try
- *			window.lock; if someone has it, they give theirs up before they
- *			wait, and have the fault done again.
+ *     mmap lock of a task: had for an instant only, for mlp_lock_slots(): tried, or waited
+ *			for by a worker, and no longer than a limit. Faults come with it,
+ *			or with a VMA lock, and so only try window.lock; if someone has it,
+ *			they give theirs up before they wait, and have the fault done again.
+ *     mlp_view_lock	rwsem of view.c: the same for faults of the daemon's view, which
+ *			wait for it with their mmap lock held: only faults take it.
  *     i_mmap_rwsem of mlp_mapping, page-table locks	(the kernel's, while unmapping)
  *     mlp_rings_lock()	spinlock: both rings and the owners of blocks. Nobody sleeps
  *			under it. Process context only.
@@ -36,7 +38,9 @@
  * error, and the VM stops (hva_to_pfn_remapped() up to 7.2 at least). It does the
  * three under one holding of its mmap lock. So who removes entries has had that lock
  * once, for writing, with window.lock held (mlp_lock_slots()): whoever had a fault
- * done has looked again by then, and nobody can have another done.
+ * done has looked again by then, and nobody can have another done. A process that
+ * keeps its lock for longer than MLP_SETTLE_MS is not waited for: what KVM then takes
+ * for an error stops that process's own VM.
  *
  * Fault and fault. Two huge faults of one slot hold the lock for reading: the slot
  * gets its block under mlp_rings_lock(), once, and both insert the same entry. A
@@ -58,7 +62,10 @@
  * mapping may go meanwhile, and its window be closed. It holds the file: the window,
  * and this module, stay until the task leaves the kernel, when the file is put. It
  * takes the block as any touch does, under window.lock, if its slot is still
- * COMMITTED, and has the fault done again.
+ * COMMITTED, and has the fault done again. It queues itself before it looks at slot
+ * and supply, and who changes one of them wakes after that; should both be missed it
+ * looks every quarter of a second. Who may not give up its mmap lock (futexes) sleeps
+ * with it a tenth of a second at a time, and the daemon is not told.
  *
  * Move. Under window.lock for writing: entries removed, contents copied, word
  * changed. Whoever touches the slot meanwhile waits for the lock.
@@ -77,8 +84,13 @@
  *
  * The daemon's death. Nothing here depends on it: windows, slots and rings stay;
  * touches are served until the supply is empty. Who waits tells the next one of it,
- * for what the last one had read of the touches went with it. What it wrote to the rings is read
- * once, word by word, and checked. Its own view of the pool goes with its process.
+ * for what the last one had read of the touches went with it. What it wrote to the
+ * rings is read once, word by word, and checked. Its own view of the pool goes with its
+ * process.
+ *
+ * A node that was kept. Who has the node of a device that is gone (a descriptor of
+ * O_PATH, a bind mount) opens by its minor number whatever has that now. Minors go
+ * round all of a million before one comes again.
  *
  * Unloading. A window holds the module; so does an open file of the control device.
  * Without either there is no mapping. Poison is then delivered no longer, and the

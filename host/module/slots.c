@@ -136,32 +136,31 @@ static int mlp_change_batch(struct mlp_window *w, struct mlp_change c, struct ml
 	return 0;
 }
 
-/* *most: how many blocks there can be behind them. */
+/* *slots: how many they are, which is how many blocks can be taken. */
 static int mlp_check_extents(const struct mlp_window *w, const struct memlease_pool_extent *x, u32 n,
-			     size_t *most)
+			     size_t *slots)
 {
-	size_t slots = 0;
 	u32 i;
 
+	*slots = 0;
 	for (i = 0; i < n; i++) {
 		if (!x[i].count || x[i].first >= w->slots || x[i].count > w->slots - x[i].first)
 			return -EINVAL;
-		slots += x[i].count;
+		*slots += x[i].count;
 	}
-	*most = min_t(size_t, slots, w->slots);
-	return 0;
+	return *slots > w->slots ? -EINVAL : 0;
 }
 
 static int mlp_change_all(struct mlp_window *w, struct mlp_change c, struct memlease_pool_slots_op *op,
 			  struct mlp_progress *p)
 {
 	u32 __user *out = u64_to_user_ptr(op->blocks_ptr);
-	size_t most;
-	int rc = mlp_check_extents(w, p->extents, p->number, &most);
+	size_t slots;
+	int rc = mlp_check_extents(w, p->extents, p->number, &slots);
 
 	/* Before a block is taken that nobody would hear of. */
 	if (!rc && (c.from & BIT(MEMLEASE_SLOT_RESIDENT)) &&
-	    fault_in_safe_writeable((char __user *)out, most * sizeof(*out)))
+	    fault_in_safe_writeable((char __user *)out, slots * sizeof(*out)))
 		rc = -EFAULT;
 	while (!rc && p->extent < p->number) {
 		rc = mlp_change_batch(w, c, p);

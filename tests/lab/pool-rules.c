@@ -230,6 +230,9 @@ static void test_slots(void)
 	is(call(MEMLEASE_POOL_COMMIT, &op), -EINVAL, "no extent");
 	op.extents = MEMLEASE_POOL_MAX_EXTENTS + 1;
 	is(call(MEMLEASE_POOL_COMMIT, &op), -EINVAL, "too many");
+	x[2] = (struct memlease_pool_extent){ 0, SLOTS };
+	op.extents = 3;
+	is(call(MEMLEASE_POOL_COMMIT, &op), -EINVAL, "more slots than there are");
 	op.extents = 2;
 	op.on = 2;
 	is(call(MEMLEASE_POOL_COMMIT, &op), -EINVAL, "neither on nor off");

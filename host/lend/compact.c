@@ -114,7 +114,7 @@ static void make_plan(struct lender *l, uint32_t areas, uint32_t worth)
 	c->shifts = calloc(most, sizeof(*c->shifts));
 	if (census && c->shifts) {
 		pool_rest(pool_self(&l->pool));
-		pool_take_census(&l->pool, census, n);
+		pool_take_census(&l->pool, census, n, worth);
 		c->shift_count = pool_choosers[POOL_CHOOSE_CHEAPEST].choose(census, n, &limits,
 									    c->shifts, most);
 	}

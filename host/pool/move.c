@@ -114,15 +114,25 @@ void pool_whole_areas(const struct pool *p, uint32_t *whole, uint32_t *clean)
 	}
 }
 
-static void count_area(const struct pool *p, uint32_t area, struct pool_census *c)
+static void count_area(const struct pool *p, uint32_t area, uint32_t worth,
+		       struct pool_census *c)
 {
 	const struct pool_area *a = &p->areas[area];
 	const struct pool_range *r = &p->spans[a->span].range;
-	uint32_t meta = atomic_load(&p->meta[area]);
+	uint32_t meta = atomic_load(&p->meta[area]), blocks = a->blocks;
+	uint32_t clean = area_count(a->clean), dirty = area_count(a->dirty);
 
 	*c = (struct pool_census){ .range = (uint8_t)a->span,
 				   .fixed = META_KIND(meta) == META_FIXED,
 				   .busy = META_USER(meta) || meta & META_CLOSED };
+	/* It takes blocks in, but is not emptied: what is in use there need not be looked at. */
+	if (blocks > clean + dirty && blocks - clean - dirty > worth) {
+		c->blocks = (uint16_t)blocks;
+		c->clean = (uint16_t)clean;
+		c->dirty = (uint16_t)dirty;
+		c->stuck = (uint16_t)(blocks - clean - dirty);
+		return;
+	}
 	for (uint32_t i = 0; i < POOL_AREA_BLOCKS; i++) {
 		struct block_word w;
 
@@ -137,10 +147,11 @@ static void count_area(const struct pool *p, uint32_t area, struct pool_census *
 	}
 }
 
-void pool_take_census(const struct pool *p, struct pool_census *census, uint32_t n)
+void pool_take_census(const struct pool *p, struct pool_census *census, uint32_t n,
+		      uint32_t worth)
 {
 	for (uint32_t i = 0; i < n && i < p->area_count; i++)
-		count_area(p, i, &census[i]);
+		count_area(p, i, worth, &census[i]);
 }
 
 /* --- memory errors --- */

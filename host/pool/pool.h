@@ -214,8 +214,12 @@ static inline uint32_t pool_free_blocks(const struct pool *p)
 void pool_whole_areas(const struct pool *p, uint32_t *whole, uint32_t *clean);
 
 struct pool_census;
-/* One entry for each area (choose.h); n is p->area_count. Of about now. */
-void pool_take_census(const struct pool *p, struct pool_census *census, uint32_t n);
+/*
+ * One entry for each area (choose.h); n is p->area_count. Of about now. Where more than
+ * `worth` blocks are in use all of them count as stuck, and are not looked at one by one.
+ */
+void pool_take_census(const struct pool *p, struct pool_census *census, uint32_t n,
+		      uint32_t worth);
 
 /* Table and bitmaps agree; aborts with a message otherwise. Nobody uses the pool meanwhile. */
 void pool_validate(const struct pool *p);

@@ -223,7 +223,7 @@ static void a_pool_is_compacted(void **state)
 	}
 	lent = count_of(r, BLOCK_LENT);
 	pool_rest(r->user);
-	pool_take_census(&r->pool, census, 16);
+	pool_take_census(&r->pool, census, 16, UINT32_MAX);
 	for (uint32_t i = 0; i < 16; i++)
 		assert_int_equal(census[i].movable + census[i].clean, 512);
 	count = pool_choosers[POOL_CHOOSE_CHEAPEST].choose(census, 16, &no_limits, shifts, SHIFTS);
@@ -247,12 +247,45 @@ static void a_pool_is_compacted(void **state)
 	assert_int_equal(whole, 16 - (lent + 511) / 512);
 }
 
+/* What is not worth emptying is not looked at one by one, and takes blocks in all the same. */
+static void a_census_looks_where_it_is_worth_it(void **state)
+{
+	const struct pool_limits limits = { .areas = 4, .blocks = UINT32_MAX, .worth = 64 };
+	struct pool_rig *r = *state;
+	struct pool_census all[4], some[4];
+	struct pool_shift shifts[SHIFTS];
+
+	rig_anew(r, 4 * 512, true);
+	for (uint32_t i = 0; i < 4 * 512; i++)
+		pool_get(r->user, owner_of(1, i));
+	for (uint32_t b = 0; b < 4 * 512; b++) {
+		if (b % 512 >= (b / 512 + 1) * 50)
+			pool_put(r->user, b);
+	}
+	pool_retire(r->user, 3 * 512);
+	pool_rest(r->user);
+	pool_take_census(&r->pool, all, 4, UINT32_MAX);
+	pool_take_census(&r->pool, some, 4, 64);
+	assert_int_equal(some[0].movable, 50);
+	for (uint32_t i = 1; i < 4; i++) {
+		assert_int_equal(some[i].movable, 0);
+		assert_int_equal(some[i].stuck, all[i].movable);
+		assert_int_equal(some[i].clean, all[i].clean);
+		assert_int_equal(some[i].blocks, all[i].blocks);
+	}
+	assert_int_equal(pool_choosers[POOL_CHOOSE_CHEAPEST].choose(some, 4, &limits, shifts, SHIFTS), 1);
+	assert_int_equal(shifts[0].from, 0);
+	assert_int_equal(shifts[0].into, 3);
+	assert_int_equal(shifts[0].count, 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plans_hold_at_random), cmocka_unit_test(nobody_gains_more),
 		cmocka_unit_test(cheapest_counts_all_of_it), cmocka_unit_test(worth_and_limits),
 		RIG_TEST(a_pool_is_compacted),
+		RIG_TEST(a_census_looks_where_it_is_worth_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

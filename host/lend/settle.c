@@ -24,6 +24,7 @@
  *      Blocks that the source has retired are RETIRED.
  *   4. What is behind a slot is what the source says, but where an event is awaited;
  *      which slots are committed is what the record says, and the source is told.
+ *      A slot that was lost to a memory error is as it was, until 5.
  *   5. The events are carried out as ever: OFFERED blocks become LENT and their slots
  *      RESIDENT, as of the time that they say. What is behind a slot and OFFERED even
  *      then lost its event; it is LENT as of now.
@@ -122,9 +123,14 @@ static int settle_slot(struct settling *s, struct lend_region *r, uint64_t slot,
 
 	if (ret < 0)
 		return ret;
-	/* Was the guest told of it? Once more does no harm. */
-	if (is->state == BACKEND_LOST)
+	/*
+	 * Was the guest told of it? Once more does no harm. What the last daemon knew to be
+	 * there is billed until the error, of which an event tells: see forget_lost().
+	 */
+	if (is->state == BACKEND_LOST) {
 		served_lost(r, slot);
+		return 0;
+	}
 	if (is->state != BACKEND_RESIDENT || block >= s->l->pool.table.blocks) {
 		if (slots_state(&r->slots, slot) == SLOT_RESIDENT)
 			set_slot(&r->slots, slot, SLOT_COMMITTED, 0);
@@ -168,6 +174,11 @@ static enum pool_truth truth(void *ctx, uint32_t block, struct block_owner *owne
 	return POOL_BEHIND;
 }
 
+static bool is_lost(const struct lend_region *r, uint64_t slot)
+{
+	return r->lost && r->lost[slot / 8] >> slot % 8 & 1;
+}
+
 /* The last daemon's zeroing found it bad; the VM that has it since has to do without. */
 static int empty_retired(struct settling *s, struct lend_region *r)
 {
@@ -175,7 +186,7 @@ static int empty_retired(struct settling *s, struct lend_region *r)
 	int ret = 0;
 
 	for (uint64_t i = 0; !ret && i < r->slots.count; i++) {
-		if (slots_state(&r->slots, i) != SLOT_RESIDENT ||
+		if (slots_state(&r->slots, i) != SLOT_RESIDENT || is_lost(r, i) ||
 		    state_of(s->l, slots_block(&r->slots, i)) != BLOCK_RETIRED)
 			continue;
 		ret = s->l->backend->ops->unmap(&r->at, i, 1, blocks, &taken);
@@ -201,6 +212,23 @@ static void take_unannounced(struct settling *s)
 	if (n)
 		ml_warn("%u touches were lost sight of while no daemon ran; they are metered from now on",
 			n);
+}
+
+/* Slots that are lost, and of whose loss no event has told: as of now. */
+static void forget_lost(struct lend_vm *vm)
+{
+	uint64_t now_ns = lend_now(vm->lender);
+
+	for (struct lend_lost *lost = vm->lost; lost; lost = lost->next) {
+		struct slots *s = &vm->region[lost->region].slots;
+
+		if (slots_state(s, lost->slot) != SLOT_RESIDENT ||
+		    state_of(vm->lender, slots_block(s, lost->slot)) == BLOCK_LENT)
+			continue;
+		meter_advance(&vm->rec->meter, now_ns);
+		slots_set(s, lost->slot, SLOT_COMMITTED, 0);
+		vm_meter(vm, now_ns, NULL);
+	}
 }
 
 static int settle(struct settling *s)
@@ -250,6 +278,8 @@ int settle_served(struct lender *l)
 	if (ret == 0) {
 		served_read(l, UINT32_MAX);
 		take_unannounced(&s);
+		for (struct lend_vm *vm = l->first; vm; vm = vm->next)
+			forget_lost(vm);
 	}
 	l->recovering = false;
 	free(s.found);

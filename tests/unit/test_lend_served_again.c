@@ -263,6 +263,56 @@ static void a_new_daemon_empties_what_nobody_has_open(void **state)
 }
 
 /* The guest was not there to be told, and then the daemon was not. */
+static void seconds_pass(struct served *s, unsigned int n)
+{
+	s->f.boot_ns += n * S_NS;
+	s->f.wall_ms += n * 1000;
+	s->pool->now_ns = s->f.boot_ns;
+}
+
+/* Behind this slot of whatever window, which only one has. */
+static uint32_t block_at(struct served *s, uint32_t slot)
+{
+	for (uint32_t b = 1; b < BLOCKS; b++) {
+		if (s->pool->owner[b] < FAKE_MODULE && s->pool->owner[b] && (uint32_t)s->pool->owner[b] == slot)
+			return b;
+	}
+	fail();
+	return 0;
+}
+
+/* While no daemon ran: what is lost was there until then, or, if nobody can say when, until now. */
+static void a_lost_block_is_billed_until_its_error(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 4, 64, 0);
+	uint64_t before;
+
+	touch(vm, BOOT, 1);
+	touch(vm, BOOT, 2);
+	lender_events(s->f.l);
+	before = (uint64_t)status(vm).resident_block_ns;
+	kill_daemon(s);
+	seconds_pass(s, 5);
+	assert_int_equal(fake_retire(s->pool, block_at(s, 1)), 0);
+	seconds_pass(s, 7);
+	open_daemon(s);
+	vm = lend_vm_find(s->f.l, "a");
+	assert_int_equal(status(vm).resident_blocks, 1);
+	assert_int_equal((uint64_t)status(vm).resident_block_ns - before, (5 + 12) * S_NS);
+	check(s);
+	kill_daemon(s);
+	seconds_pass(s, 2);
+	assert_int_equal(fake_retire(s->pool, block_at(s, 2)), 0);
+	s->pool->rings.touches_tail = s->pool->touches_head;
+	seconds_pass(s, 1);
+	open_daemon(s);
+	vm = lend_vm_find(s->f.l, "a");
+	assert_int_equal(status(vm).resident_blocks, 0);
+	assert_int_equal((uint64_t)status(vm).resident_block_ns - before, (5 + 12 + 3) * S_NS);
+	check(s);
+}
+
 static void a_new_daemon_tells_guests_of_memory_errors(void **state)
 {
 	struct served *s = *state;
@@ -354,6 +404,7 @@ int main(void)
 		SERVED_TEST(lost_events_are_made_good),
 		SERVED_TEST(memory_errors_retire),
 		SERVED_TEST(a_new_daemon_empties_what_nobody_has_open),
+		SERVED_TEST(a_lost_block_is_billed_until_its_error),
 		SERVED_TEST(a_new_daemon_tells_guests_of_memory_errors),
 		SERVED_TEST(lost_errors_are_made_good),
 		SERVED_TEST(what_the_module_did_not_commit_was_not_borrowed),

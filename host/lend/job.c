@@ -270,6 +270,10 @@ void lender_work(struct lender *l)
 	if (l->empties)
 		served_act(l);
 	wait_serve(l);
+	if (lend_served(l)) {
+		wait_tell(l);
+		wait_ask(l, lend_now(l));
+	}
 	supply_fill(l);
 	compact_slice(l);
 }

@@ -163,7 +163,7 @@ struct lender {
 
 	bool behind;
 	bool short_told;		/* POOL_SHORT was the last that was told */
-	bool serve_more;		/* touches wait that could be served */
+	bool serve_more;		/* touches wait that could be served, or have not been looked at */
 	uint64_t kept_turn;		/* goes up when there are more than the last blocks again */
 	bool kept_drawn;		/* the last blocks are drawn upon */
 	bool source_short;		/* the source had no memory where the table had a block */

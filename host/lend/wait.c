@@ -72,8 +72,13 @@ void wait_add(struct lend_vm *vm, enum memlease_region region, uint64_t slot, ui
 	vm->since_sum += now_ns;
 	meter_change(&vm->rec->meter, now_ns, &counts, &events);
 	l->waiting++;
-	/* A supply that is just being filled is not short: see lender_events(). */
-	if (!lend_served(l))
+	/*
+	 * Where the source tells of it, it may have been read by whoever wanted to know something
+	 * else: so somebody is to look, and only then it is known whether the pool is short.
+	 */
+	if (lend_served(l))
+		l->serve_more = true;
+	else
 		wait_tell(l);
 }
 
@@ -216,8 +221,8 @@ void wait_serve(struct lender *l)
 {
 	unsigned int most = LEND_SERVE_MAX;
 
-	l->serve_more = false;
 	served_read_all(l);
+	l->serve_more = false;
 	while (l->waiting && lend_free(l)) {
 		struct policy_pool pool;
 		struct lend_vm *vm = next_waiter(l, &pool);

@@ -105,6 +105,24 @@ void check_told(void)
 	}
 }
 
+void check_guarantees(void)
+{
+	const struct table *t = &lender->pool.table;
+	struct lend_vm *vm = NULL;
+
+	/* Turns are bounded; memory errors can take what was promised. */
+	if (!world->served || lender->serve_more || lender->resync ||
+	    table_count(t, BLOCK_RETIRED) > lender->source_blocks)
+		return;
+	while ((vm = lend_vm_next(lender, vm)))
+		SIM_MUST(!vm->waiting || vm_resident(vm) >= vm->rec->spec.guarantee_blocks ||
+			 (!table_count(t, BLOCK_CLEAN) && fake_supply_empty(&world->module)),
+			 "VM %s waits with %llu of %llu promised, %u are clean", lend_vm_name(vm),
+			 (unsigned long long)vm_resident(vm),
+			 (unsigned long long)vm->rec->spec.guarantee_blocks,
+			 table_count(t, BLOCK_CLEAN));
+}
+
 /* Every VM's resident count is what is there. */
 void check_counts(void)
 {

@@ -496,6 +496,9 @@ static void step_events(void)
 	fake_waiters_look(&world->module);
 	lender_events(lender);
 	check_waits();
+	for (int i = 0; lender->serve_more && i < 4; i++)
+		lender_work(lender);
+	check_guarantees();
 	if (!lender->resync)
 		world->overflow_seen = world->module.rings.overflow;
 }

@@ -146,6 +146,8 @@ extern struct lender *lender;
 /* checks.c: the table, the backend and what guests expect agree; counts; meters; the ledger at the end. */
 void check_world(void);
 void check_counts(void);
+/* After the event loop has looked: no VM below its guarantee waits, but for zeroing. */
+void check_guarantees(void);
 /* After a tick: the guest has been told of each slot that it lost to a memory error. */
 void check_told(void);
 void check_meters(void);

@@ -241,6 +241,24 @@ static void a_promise_takes_the_supply_back(void **state)
 	check(s);
 }
 
+/* Its record was read by who wanted to know something else: it does not wait for the next second. */
+static void who_is_heard_of_by_the_way_is_served(void **state)
+{
+	struct served *s = *state;
+	struct lend_vm *vm = make_vm(&s->f, "a", 1, 128, 127);
+
+	assert_int_equal(pool_status(&s->f).supply_blocks, 0);
+	assert_int_equal(touch(vm, BOOT, 0), FAKE_WAITS);
+	assert_false(lender_has_work(s->f.l));
+	served_read_all(s->f.l);
+	assert_int_equal(status(vm).waiting, 1);
+	assert_true(lender_has_work(s->f.l));
+	lender_work(s->f.l);
+	assert_int_equal(touch(vm, BOOT, 0), FAKE_RESIDENT);
+	assert_false(lender_has_work(s->f.l));
+	check(s);
+}
+
 static void a_window_nobody_has_open_is_emptied(void **state)
 {
 	struct served *s = *state;
@@ -360,6 +378,7 @@ int main(void)
 		SERVED_TEST(waiting_for_zeroing_costs_no_part),
 		SERVED_TEST(waiting_for_zeroing_refuses_nobody),
 		SERVED_TEST(a_promise_takes_the_supply_back),
+		SERVED_TEST(who_is_heard_of_by_the_way_is_served),
 		SERVED_TEST(a_window_nobody_has_open_is_emptied),
 		SERVED_TEST(large_windows_are_emptied_in_slices),
 		SERVED_TEST(a_window_that_was_opened_again_keeps_what_it_has),

@@ -255,7 +255,7 @@ bool lend_resetting(const struct lend_vm *vm)
 
 bool lender_has_work(const struct lender *l)
 {
-	return l->jobs || l->serve_more || l->empties || compact_has_work(l);
+	return l->jobs || l->serve_more || l->acts_soon || compact_has_work(l);
 }
 
 void lender_work(struct lender *l)
@@ -267,7 +267,7 @@ void lender_work(struct lender *l)
 		job_append(vm);
 		job_slice(vm);
 	}
-	if (l->empties)
+	if (l->acts_soon)
 		served_act(l);
 	wait_serve(l);
 	if (lend_served(l)) {

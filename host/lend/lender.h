@@ -157,7 +157,7 @@ struct lender {
 	uint32_t source_blocks;		/* of the pool, and the source's own: RETIRED in the table */
 	bool recovering;		/* meters are brought through the time without a daemon */
 	bool acts;			/* some VM has a fault, a closed region, or lost slots to tell of */
-	bool empties;			/* a closed region is not empty yet */
+	bool acts_soon;			/* and that has not been looked at, or is not through */
 	bool resync;			/* the source lost events: read all slots, soon */
 	uint64_t resynced_ns;		/* when that was done last */
 

@@ -102,6 +102,7 @@ void served_lost(struct lend_region *r, uint64_t slot)
 	lost->next = r->vm->lost;
 	r->vm->lost = lost;
 	r->vm->lender->acts = true;
+	r->vm->lender->acts_soon = true;
 }
 
 static void take_error(struct lender *l, const struct backend_event *e)
@@ -151,11 +152,13 @@ static void take_event(struct lender *l, const struct backend_event *e)
 			vm->fault_pid = e->pid;
 		}
 		l->acts = true;
+		l->acts_soon = true;
 		break;
 	case BACKEND_CLOSED:
 		vm->closed[r->which] = true;
 		vm->closed_at[r->which] = 0;
 		l->acts = true;
+		l->acts_soon = true;
 		break;
 	case BACKEND_ERROR:
 		break;
@@ -503,7 +506,7 @@ void served_act(struct lender *l)
 	if (!l->acts)
 		return;
 	l->acts = false;
-	l->empties = false;
+	l->acts_soon = false;
 	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
 		if (vm->fault)
 			act_fault(vm);
@@ -511,7 +514,7 @@ void served_act(struct lender *l)
 		for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
 			if (vm->closed[r] && !emptied)
 				emptied = act_closed(vm, (enum memlease_region)r);
-			l->empties |= vm->closed[r];
+			l->acts_soon |= vm->closed[r];
 			l->acts |= vm->closed[r];
 		}
 		act_lost(vm);

@@ -257,6 +257,13 @@ static void who_is_heard_of_by_the_way_is_served(void **state)
 	assert_int_equal(touch(vm, BOOT, 0), FAKE_RESIDENT);
 	assert_false(lender_has_work(s->f.l));
 	check(s);
+	/* So is who wrote where it must not. */
+	assert_int_equal(touch(vm, WINDOW, 0), FAKE_FAILS);
+	served_read_all(s->f.l);
+	assert_true(lender_has_work(s->f.l));
+	lender_work(s->f.l);
+	assert_int_equal(s->f.seen.events[LEND_EV_VM_STOPPED], 1);
+	assert_false(lender_has_work(s->f.l));
 }
 
 static void a_window_nobody_has_open_is_emptied(void **state)

@@ -202,7 +202,8 @@ static void step_error(void)
 	world->poisoned[block] = true;
 	w = pool_retire(self, block);
 	world->retired++;
-	if (w.state == BLOCK_LENT)
+	/* What churns() has is behind no slot. */
+	if (w.state == BLOCK_LENT && w.owner.vm < SIM_VMS)
 		pool_put(self, module_unmap(w.owner.vm, w.owner.slot));
 }
 

@@ -96,6 +96,23 @@ static uint64_t some_writes(void)
 	return 1 + sim_random(sim_random(4) ? WRITES_PER_LIFE : 20);
 }
 
+/* At any instruction of the daemon's, but at none of the machine's, which does not die with it. */
+static void kill_somewhere(pid_t pid)
+{
+	siginfo_t is;
+
+	for (;;) {
+		kill(pid, SIGSTOP);
+		if (waitid(P_PID, (id_t)pid, &is, WEXITED | WSTOPPED | WNOWAIT) < 0 ||
+		    is.si_code != CLD_STOPPED || !atomic_load(&world->at_once))
+			break;
+		waitid(P_PID, (id_t)pid, &is, WSTOPPED);
+		kill(pid, SIGCONT);
+		usleep(10);
+	}
+	kill(pid, SIGKILL);
+}
+
 /* Killed after so many writes, or 0: from outside if it has threads. 0, or -EIO: it said why. */
 static int one_life(bool threads, uint64_t crash_in)
 {
@@ -106,7 +123,7 @@ static int one_life(bool threads, uint64_t crash_in)
 	pid = begin_life(threads);
 	if (threads) {
 		usleep(200 + (useconds_t)(pid % 7) * 900);
-		kill(pid, SIGKILL);
+		kill_somewhere(pid);
 	}
 	if (waitpid(pid, &status, 0) != pid)
 		return -errno;

@@ -31,7 +31,7 @@ static bool back_slot(uint16_t vm, uint32_t slot)
 	return true;
 }
 
-void module_guest_step(void)
+static void guest_step(void)
 {
 	uint16_t vm = (uint16_t)sim_random(SIM_VMS);
 	uint32_t slot = (uint32_t)sim_random(SIM_SLOTS);
@@ -44,6 +44,14 @@ void module_guest_step(void)
 		 (unsigned long long)world->content[s->behind - 1], (unsigned long long)s->want);
 	s->want = ++world->stamp;
 	world->content[s->behind - 1] = s->want;
+}
+
+/* A guest, and the module, do not die with the daemon, though here they are its thread. */
+void module_guest_step(void)
+{
+	atomic_store(&world->at_once, true);
+	guest_step();
+	atomic_store(&world->at_once, false);
 }
 
 /* --- the module's calls --- */
@@ -91,8 +99,10 @@ bool module_map(uint16_t vm, uint32_t slot, uint32_t block)
 		world->content[block] = 0;
 	SIM_MUST(world->content[block] == 0, "block %u is lent dirty: it holds %llu", block,
 		 (unsigned long long)world->content[block]);
+	atomic_store(&world->at_once, true);
 	s->want = 0;
 	atomic_store(&s->behind, block + 1);
+	atomic_store(&world->at_once, false);
 	return true;
 }
 
@@ -104,8 +114,10 @@ uint32_t module_unmap(uint16_t vm, uint32_t slot)
 	if (!s->behind)
 		return POOL_NO_BLOCK;
 	ml_step("unmap");
+	atomic_store(&world->at_once, true);
 	s->want = 0;
 	behind = atomic_exchange(&s->behind, 0);
+	atomic_store(&world->at_once, false);
 	return behind - 1;
 }
 

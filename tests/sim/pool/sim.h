@@ -48,6 +48,7 @@ struct sim_world {
 	struct sim_touch touches[SIM_TOUCHES];
 	uint32_t touches_head, touches_tail;
 
+	_Atomic bool at_once;	/* the machine does what nobody can see half of, a daemon that dies least of all */
 	uint64_t crash_in;	/* steps until the daemon is killed; 0: never */
 	uint64_t crashes, writes, lent, moved, zeroed, retired;
 	char crashed_at[32];

@@ -173,30 +173,51 @@ static vm_fault_t mlp_window_huge_fault(struct vm_fault *vmf, unsigned int order
 	return v.fault ?: mlp_wait(w, vmf, slot);
 }
 
-static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
+/* A page table that is there stays, for we hold an mmap or VMA lock, and nothing here frees one. */
+static bool mlp_fault_has_table(struct vm_fault *vmf)
+{
+	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
+
+	return pmd_present(pmd) && !pmd_leaf(pmd);
+}
+
+static vm_fault_t mlp_insert_page(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct mlp_window *w = vma->vm_private_data;
-	u32 slot = mlp_fault_slot(vmf);
 	struct mlp_view v;
 	pgprot_t prot;
 
-	/* For writing: a page table may come to be, see pool_module.h. */
-	if (!down_write_trylock(&w->lock))
-		return mlp_wait_for_lock(w, vmf);
-	mlp_got_lock(w);
-	if (mlp_fault_is_huge(vmf)) {
-		up_write(&w->lock);
+	if (mlp_fault_is_huge(vmf))
 		return VM_FAULT_NOPAGE;
-	}
 	v = mlp_look(w, vmf, slot);
-	if (v.block != MLP_NO_BLOCK) {
-		prot = vm_get_page_prot(v.write ? vma->vm_flags : vma->vm_flags & ~VM_WRITE);
-		v.fault = vmf_insert_pfn_prot(vma, vmf->address,
-					      mlp_block_pfn(v.block) + vmf->pgoff % MLP_BLOCK_PAGES, prot);
+	if (v.block == MLP_NO_BLOCK)
+		return v.fault;
+	prot = vm_get_page_prot(v.write ? vma->vm_flags : vma->vm_flags & ~VM_WRITE);
+	return vmf_insert_pfn_prot(vma, vmf->address,
+				   mlp_block_pfn(v.block) + vmf->pgoff % MLP_BLOCK_PAGES, prot);
+}
+
+static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
+{
+	struct mlp_window *w = vmf->vma->vm_private_data;
+	u32 slot = mlp_fault_slot(vmf);
+	vm_fault_t fault;
+
+	/* For writing, if a page table will come to be: see pool_module.h. */
+	if (mlp_fault_has_table(vmf)) {
+		if (!down_read_trylock(&w->lock))
+			return mlp_wait_for_lock(w, vmf);
+		mlp_got_lock(w);
+		fault = mlp_insert_page(w, vmf, slot);
+		up_read(&w->lock);
+	} else {
+		if (!down_write_trylock(&w->lock))
+			return mlp_wait_for_lock(w, vmf);
+		mlp_got_lock(w);
+		fault = mlp_insert_page(w, vmf, slot);
+		up_write(&w->lock);
 	}
-	up_write(&w->lock);
-	return v.fault ?: mlp_wait(w, vmf, slot);
+	return fault ?: mlp_wait(w, vmf, slot);
 }
 
 /*

@@ -9,7 +9,7 @@
  *   mlp_lock		mutex: ranges, windows by their numbers, who has them open. Taken by
  *			ioctls, open and release; never with an mmap lock held, so not
  *			in mmap or in a fault.
- *   window.lock	rwsem: a huge fault reads; a fault of a single page, and whoever
+ *   window.lock	rwsem: a fault reads; one that makes a page table, and whoever
  *			else changes slots, writes. Its holder may sleep, but touches no
  *			user memory: a fault on that could need this lock.
  *     mmap lock of a task: had for an instant only, for mlp_lock_slots(): tried, or waited
@@ -43,13 +43,14 @@
  * for an error stops that process's own VM.
  *
  * Fault and fault. Two huge faults of one slot hold the lock for reading: the slot
- * gets its block under mlp_rings_lock(), once, and both insert the same entry. A
- * single-page fault builds a page table where a huge fault may be about to put its
- * entry, which the kernel would take for a mistake and warn of: so it holds the
- * lock for writing, and a huge fault looks first. So does a single-page fault: where
- * huge pages were switched off just now it may find a huge entry, above which there is
- * no place for its own; it has the fault done again, by that entry. The daemon's view
- * has a lock of its own for this (view.c); faults wait for it, for nobody has it for long.
+ * gets its block under mlp_rings_lock(), once, and both insert the same entry. So do
+ * faults of single pages where there is a page table. Where there is none they build
+ * one, and a huge fault may be about to put its entry there, which the kernel would
+ * take for a mistake and warn of: so they hold the lock for writing, and a huge fault
+ * looks first. So does a single-page fault: where huge pages were switched off just now
+ * it may find a huge entry, which leaves no place for its own, and will do instead. The
+ * daemon's view has a lock of its own for this (view.c); faults wait for it, for nobody
+ * has it for long.
  *
  * The first write through a read-only entry. A huge entry is asked for again with
  * the write flag, under the lock. For a single page the kernel would make the entry

@@ -39,6 +39,7 @@ def rules(tap, lab):
 
 def touches(tap, lab):
     lab.insmod()
+    run(tap, lab, "pool-wait")
     run(tap, lab, "pool-touch")
     lab.sh("rmmod memlease_pool")
 

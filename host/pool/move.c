@@ -207,9 +207,11 @@ static void adopt(struct pool *p, uint32_t block, struct block_owner owner)
 	search_may_share(p, area, owner.fixed ? POOL_FIXED : POOL_MOVABLE);
 }
 
-/* False: damage. */
+#define TELL_DAMAGE 16	/* blocks one by one; of a table that was lost all are */
+
+/* False: damage, and so were so many before. */
 static bool settle_behind(struct pool *p, uint32_t block, struct block_word w,
-			  struct block_owner owner)
+			  struct block_owner owner, uint32_t damaged)
 {
 	bool right = w.state == BLOCK_OFFERED ||
 		     ((w.state == BLOCK_LENT || w.state == BLOCK_MOVING) &&
@@ -217,7 +219,7 @@ static bool settle_behind(struct pool *p, uint32_t block, struct block_word w,
 
 	if (w.state == BLOCK_RETIRED)
 		return true;	/* the caller empties its slot */
-	if (!right)
+	if (!right && damaged < TELL_DAMAGE)
 		ml_err("block %u is %s by the table, and stands behind slot %u of VM %u", block,
 		       block_state_name(w.state), owner.slot, owner.vm);
 	if (w.state != BLOCK_LENT || !right)
@@ -248,7 +250,7 @@ uint32_t pool_settle(struct pool *p,
 
 		switch (truth(ctx, b, &owner)) {
 		case POOL_BEHIND:
-			damaged += !settle_behind(p, b, w, owner);
+			damaged += !settle_behind(p, b, w, owner, damaged);
 			break;
 		case POOL_IN_RING:
 			damaged += !settle_in_ring(p, b, w);

@@ -196,8 +196,9 @@ enum pool_truth {
  * One pass: every block that is LENT, OFFERED or MOVING becomes what `truth` says of
  * it: LENT to the slot it stands behind, OFFERED in the ring, else DIRTY. A block that
  * the table has as free and that stands behind a slot all the same can only come of
- * damage: it is logged, and counted in the result; a new owner's memory is not at risk
- * for it is made LENT. Called before anything is lent; nobody else uses the pool.
+ * damage, or of a table that was lost: the first ones are logged, all are counted in the
+ * result; a new owner's memory is not at risk for it is made LENT. Called before anything
+ * is lent; nobody else uses the pool.
  */
 uint32_t pool_settle(struct pool *p,
 		     enum pool_truth (*truth)(void *ctx, uint32_t block, struct block_owner *owner),

@@ -64,6 +64,7 @@ def detached(tap, kernel):
     """memlease run --detach: it returns, and the VM stays."""
     h = host(tap, pool="1G")
     vm = h.vm_start("apart", kernel=kernel, limit="512M", options=["--detach"])
+    vm.attach()
     vm.process.wait(60)
     tap.equal(vm.process.returncode, 0, "run --detach returns")
     tap.equal(vm.status()["state"], "running", "and the VM runs")

@@ -393,6 +393,15 @@ static bool parse_seconds(const char *text, double *seconds)
 	return false;
 }
 
+/* Did all that was printed arrive? Complains where not. */
+static bool written_out(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return true;
+	fprintf(stderr, "memlease-guest: standard output cannot be written: %s\n", strerror(errno));
+	return false;
+}
+
 static int show(bool json, double watch_s)
 {
 	struct timespec pause = { (time_t)watch_s, (long)((watch_s - (double)(time_t)watch_s) * 1e9) };
@@ -412,7 +421,7 @@ static int show(bool json, double watch_s)
 			print_json(&facts);
 		else
 			print_people(&facts);
-		if (fflush(stdout) || ferror(stdout))
+		if (!written_out())
 			return 1;
 		if (watch_s <= 0)
 			return 0;
@@ -448,7 +457,7 @@ int main(int argc, char **argv)
 			break;
 		case 'h':
 			fputs(usage, stdout);
-			return 0;
+			return !written_out();
 		default:
 			fputs("Try `memlease-guest --help`.\n", stderr);
 			return 2;

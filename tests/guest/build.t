@@ -3,8 +3,9 @@
 #
 # The driver builds for each test kernel (MEMLEASE_TEST_KERNELS), without a word from
 # the compiler or from sparse, and through DKMS, from what `dkms-install` puts on a
-# machine. Nothing is installed: DKMS gets directories of its own. Where modules are
-# built in Debian 13's tree, DKMS is not: what it would run is.
+# machine; and each of its files calls only what stands below it. Nothing is installed:
+# DKMS gets directories of its own. Where modules are built in Debian 13's tree, DKMS is
+# not: what it would run is.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=scripts/lib/kernel.sh
@@ -32,12 +33,19 @@ check()
 # A sparse that is too old for a kernel is left out of Debian 13's tree.
 with_sparse() { ml_kernel_run "$home" sh -c 'command -v sparse' >/dev/null; }
 
-# build KDIR OBJDIR [C=1]
+# build KDIR OBJDIR [C=1]. Objects are kept for the next time, and what exists was built
+# without a word: after a word they go.
 build()
 {
-	ml_kernel_run "$home" make -s -C guest KDIR="$1" OBJDIR="$2" ${3:+"$3"} >"$dir/words" 2>&1 ||
-		{ cat "$dir/words"; return 1; }
-	! grep -E '(warning|error):' "$dir/words"
+	[ "$(cat "$2/kernel" 2>/dev/null)" = "$1" ] || rm -rf "$2"
+	mkdir -p "$2" && echo "$1" >"$2/kernel"
+	if ml_kernel_run "$home" make -s -C guest KDIR="$1" OBJDIR="$2" ${3:+"$3"} >"$dir/words" 2>&1 &&
+		! grep -qE '(warning|error):' "$dir/words"; then
+		return 0
+	fi
+	cat "$dir/words"
+	rm -rf "$2"
+	return 1
 }
 
 with_dkms()
@@ -64,13 +72,16 @@ for series in "${kernels[@]}"; do
 	home=$(scripts/fetch-kernels --print "$series")
 	kdir=$(readlink -f "$home"/modules/*/build)
 	release=$(basename "$home"/modules/*)
+	objects=$PWD/build/guest/checked/$series
 	if with_sparse; then
-		check "$series: no warning of gcc or sparse" build "$kdir" "$dir/$series" C=1
+		check "$series: no warning of gcc or sparse" build "$kdir" "$objects" C=1
 	else
-		check "$series: no warning of gcc" build "$kdir" "$dir/$series"
+		check "$series: no warning of gcc" build "$kdir" "$objects"
 		n=$((n + 1))
 		echo "ok $n # SKIP $series: no sparse that is new enough could be had"
 	fi
+	check "$series: calls go one way, downwards" \
+		scripts/check-layers --objects "$objects/guest" --of guest
 	if [ "$(cat "$home/place" 2>/dev/null)" = trixie ]; then
 		check "$series: what DKMS would run builds it" as_dkms_would "$kdir" "$release"
 	else

@@ -106,6 +106,12 @@ def complaints(tap):
         got = Machine(FILES).tool(*words)
         tap.check(got.returncode == 2 and value in got.stderr, f"{words[0]} is refused with its value", got.stderr)
     tap.check(Machine(FILES).tool("--help").returncode == 0, "--help")
+    machine = Machine(FILES)
+    for words in ([], ["--json"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            got = subprocess.run([TOOL, f"--root={machine.root.name}", *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                                 timeout=60, check=False)
+        tap.check(got.returncode == 1 and "standard output" in got.stderr, f"{words}: what cannot be written is told", got)
 
 
 def again(tap):

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../guest/choose.c"
+#include "../../guest/think/choose.c"
 
 #define MIB	(1ULL << 20)
 #define BLOCKS	1000

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../guest/pure.c"
-#include "../../guest/need.c"
+#include "../../guest/think/pure.c"
+#include "../../guest/think/need.c"
 
 #define MIB	(1ULL << 20)
 #define GIB	(1ULL << 30)

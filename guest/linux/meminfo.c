@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Reads the kernel's own counters; see meminfo.h. Iterates over zones by node,
+ * because the kernel's iterators are not for modules. Watermarks are read without
+ * the boost that the kernel, or cache.c, gives them for a moment.
+ */
+#include <linux/blk_types.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/vmstat.h>
+
+#include "compat.h"
+#include "meminfo.h"
+#include "../../proto/memlease_abi.h"
+
+#define ML_LARGE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
+
+u64 ml_total_bytes(void)
+{
+	return (u64)totalram_pages() << PAGE_SHIFT;
+}
+
+u64 ml_free_bytes(void)
+{
+	return (u64)global_zone_page_state(NR_FREE_PAGES) << PAGE_SHIFT;
+}
+
+/* How much less of `pages` counts as available with the marks raised by `boost`. */
+static u64 ml_boost_cost(u64 pages, u64 low, u64 boost)
+{
+	return min(pages / 2, low + boost) - min(pages / 2, low);
+}
+
+/* Pages that do not count as available only because the marks of zones are raised. */
+static u64 ml_boosted_pages(void)
+{
+	u64 low = 0, boost = 0;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (!populated_zone(zone))
+				continue;
+			low += zone->_watermark[WMARK_LOW];
+			boost += READ_ONCE(zone->watermark_boost);
+		}
+	}
+	if (!boost)
+		return 0;
+	return ml_boost_cost(global_node_page_state(NR_ACTIVE_FILE) +
+			     global_node_page_state(NR_INACTIVE_FILE), low, boost) +
+	       ml_boost_cost(global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) +
+			     global_node_page_state(NR_KERNEL_MISC_RECLAIMABLE), low, boost);
+}
+
+u64 ml_available_bytes(void)
+{
+	long available = si_mem_available() + ml_boosted_pages();
+
+	return available > 0 ? (u64)available << PAGE_SHIFT : 0;
+}
+
+u64 ml_cache_bytes(void)
+{
+	return (u64)global_node_page_state(NR_FILE_PAGES) << PAGE_SHIFT;
+}
+
+u64 ml_file_bytes(void)
+{
+	u64 cache = global_node_page_state(NR_FILE_PAGES);
+	u64 shared = global_node_page_state(NR_SHMEM);
+
+	return cache > shared ? (cache - shared) << PAGE_SHIFT : 0;
+}
+
+/* What of a zone is free in large pages and not kept from programs. */
+static u64 ml_zone_large_pages(struct zone *zone)
+{
+	unsigned long have = zone_page_state(zone, NR_FREE_PAGES);
+	unsigned long keep = zone->_watermark[WMARK_LOW] + zone->lowmem_reserve[ZONE_MOVABLE];
+	u64 pages = 0;
+	unsigned int i;
+
+	for (i = ML_LARGE_ORDER; i <= ML_MAX_PAGE_ORDER; i++)
+		pages += (u64)READ_ONCE(zone->free_area[i].nr_free) << i;
+	return have > keep ? min_t(u64, pages, have - keep) : 0;
+}
+
+u64 ml_large_free_bytes(void)
+{
+	u64 pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (populated_zone(zone) && !zone_is_zone_device(zone))
+				pages += ml_zone_large_pages(zone);
+		}
+	}
+	return pages << PAGE_SHIFT;
+}
+
+u64 ml_read_again_bytes(void)
+{
+	return (u64)global_node_page_state(WORKINGSET_REFAULT_FILE) << PAGE_SHIFT;
+}
+
+#ifdef CONFIG_VM_EVENT_COUNTERS
+static u64 ml_events(enum vm_event_item item)
+{
+	u64 events = 0;
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		events += READ_ONCE(per_cpu(vm_event_states, cpu).event[item]);
+	return events;
+}
+#endif
+
+u64 ml_large_waits(void)
+{
+#if defined(CONFIG_COMPACTION) && defined(CONFIG_VM_EVENT_COUNTERS)
+	return ml_events(COMPACTSTALL);
+#else
+	return 0;
+#endif
+}
+
+u64 ml_block_io_bytes(void)
+{
+#ifdef CONFIG_VM_EVENT_COUNTERS
+	return (ml_events(PGPGIN) + ml_events(PGPGOUT)) << SECTOR_SHIFT;
+#else
+	return 0;
+#endif
+}
+
+/* The next zone of kernel memory in use; from the first on if after is NULL. */
+static struct zone *ml_next_kernel_zone(struct zone *after)
+{
+	bool found = !after;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (found && populated_zone(zone) && z != ZONE_MOVABLE &&
+			    !zone_is_zone_device(zone))
+				return zone;
+			if (zone == after)
+				found = true;
+		}
+	}
+	return NULL;
+}
+
+u64 ml_kernel_available_bytes(void)
+{
+	struct zone *zone = NULL;
+	u64 pages = 0;
+
+	while ((zone = ml_next_kernel_zone(zone))) {
+		unsigned long keep = zone->_watermark[WMARK_LOW];
+		unsigned long have = zone_page_state(zone, NR_FREE_PAGES) +
+				     zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
+				     zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
+
+		pages += have > keep ? have - keep : 0;
+	}
+	return pages << PAGE_SHIFT;
+}
+
+u64 ml_kernel_free_bytes(void)
+{
+	struct zone *zone = NULL;
+	u64 pages = 0;
+
+	while ((zone = ml_next_kernel_zone(zone)))
+		pages += zone_page_state(zone, NR_FREE_PAGES);
+	return pages << PAGE_SHIFT;
+}
+
+bool ml_kernel_has_page(unsigned int order)
+{
+	struct zone *zone = NULL;
+	unsigned int i;
+
+	while ((zone = ml_next_kernel_zone(zone)))
+		for (i = order; i <= ML_MAX_PAGE_ORDER; i++)
+			if (READ_ONCE(zone->free_area[i].nr_free))
+				return true;
+	return false;
+}
+
+/* Pages of the movable zones above the mark that the kernel keeps, and of their page cache. */
+static u64 ml_movable_pages(bool cache)
+{
+	u64 pages = 0;
+	int nid;
+
+	for_each_online_node(nid) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+		unsigned long have, keep;
+
+		if (!populated_zone(zone))
+			continue;
+		have = zone_page_state(zone, NR_FREE_PAGES);
+		if (cache)
+			have += (zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
+				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE)) / 2;
+		keep = zone->_watermark[WMARK_HIGH];
+		pages += have > keep ? have - keep : 0;
+	}
+	return pages;
+}
+
+u64 ml_movable_free_bytes(void)
+{
+	return ml_movable_pages(false) << PAGE_SHIFT;
+}
+
+u64 ml_movable_available_bytes(void)
+{
+	return ml_movable_pages(true) << PAGE_SHIFT;
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The board; see board.h. */
+#include <linux/cpumask.h>
+#include <linux/jiffies.h>
+
+#include "../linux/meminfo.h"
+#include "../think/need.h"
+#include "../window/blocks.h"
+#include "board.h"
+
+void ml_board_init(struct ml_board *board, const struct ml_blocks *blocks)
+{
+	board->blocks = blocks;
+	board->last_add = jiffies - HZ;
+}
+
+struct ml_marks ml_board_marks(const struct ml_board *board)
+{
+	u64 total = ml_total_bytes(), low = READ_ONCE(board->low_mark_bytes);
+	u64 mb_bytes = board->blocks->mb_bytes;
+	struct ml_marks marks = ml_marks_of(total, low, mb_bytes);
+
+	return low ? marks : ml_marks_on(marks, total, num_online_cpus(), mb_bytes);
+}
+
+u64 ml_board_available(const struct ml_board *board)
+{
+	return ml_available_bytes() + atomic64_read(&board->reporting_bytes) +
+	       atomic64_read(&board->defragging_bytes);
+}
+
+u64 ml_board_large_free(const struct ml_board *board)
+{
+	return ml_large_free_bytes() + atomic64_read(&board->reporting_bytes);
+}
+
+bool ml_board_added(const struct ml_board *board, u32 within_ms)
+{
+	return time_before(jiffies, READ_ONCE(board->last_add) + msecs_to_jiffies(within_ms));
+}
+
+void ml_board_wake_under(struct ml_board *board, const struct ml_levels *level)
+{
+	static const struct ml_levels nothing;
+
+	if (!level)
+		level = &nothing;
+	WRITE_ONCE(board->wake.free, level->free);
+	WRITE_ONCE(board->wake.kernel, level->kernel);
+	WRITE_ONCE(board->wake.large, level->large);
+}
+
+bool ml_board_is_under(const struct ml_board *board)
+{
+	u64 kernel = READ_ONCE(board->wake.kernel), large = READ_ONCE(board->wake.large);
+
+	return ml_free_bytes() < READ_ONCE(board->wake.free) ||
+	       (kernel && ml_kernel_free_bytes() < kernel) ||
+	       (large && ml_large_free_bytes() < large);
+}

@@ -38,7 +38,8 @@
  * block, or its slot is no longer COMMITTED.
  *
  * The module refuses to put a block behind a second slot, whoever asks. The first
- * block of all is the module's own: what vacant slots show. It is never lent.
+ * block of all is the module's own: what vacant slots show of a window that had none
+ * when it was mapped; others have zeros of their own. It is never lent.
  *
  * Who may do what
  * ---------------
@@ -50,19 +51,21 @@
  * ---------
  * mmap of the control device, by offset:
  *   MEMLEASE_POOL_OFF_RINGS	the page-aligned struct memlease_rings, read and write
- *   MEMLEASE_POOL_OFF_BLOCKS	the pool: block b at b * 2 MiB, for zeroing. SIGBUS in the
- *				module's own block, past the last, and, where it was not
- *				touched before, in one that is retired
+ *   MEMLEASE_POOL_OFF_BLOCKS	the pool: block b at b * 2 MiB, for zeroing. SIGBUS in what
+ *				stands behind a slot, in the module's own block, past the
+ *				last, and, as in poisoned memory, in one that is retired;
+ *				whatever was touched there before
  * Indices run freely and wrap at 2^32; an entry lies at index % size. The one who
  * produces writes the entry, then the head with release; the one who consumes
  * reads the head with acquire, and moves the tail. The module trusts neither an
  * index nor an entry that the daemon wrote: a block of the supply that does not
  * exist, or stands behind a slot already, is skipped and counted in bad_supply.
- * A VIOLATION or CLOSED of a window, and a WAITING of a slot, are left only when the
- * one before was read; a CLOSED, if somebody had mapped the window since, or DESTROY
- * was called. If touches are full, records are dropped and overflow goes up: the daemon
- * then reads the slots instead (MEMLEASE_POOL_SLOTS), and what is open (WINDOW); who
- * waits tells again.
+ * A VIOLATION, TIMEOUT or CLOSED of a window, and a WAITING of a slot, are left only when
+ * the one before was read; a CLOSED, if somebody had mapped the window since, or DESTROY
+ * was called. Who waits leaves its record a little later if many of its window, or of all,
+ * are to be read before. If touches are full, records are dropped and overflow goes up:
+ * the daemon then reads the slots instead (MEMLEASE_POOL_SLOTS), and what is open
+ * (WINDOW); who waits tells again.
  * poll() of the control device: POLLIN while touches hold a record; as each taking
  * and each wait leaves one, the daemon needs nothing else to know when to fill the
  * supply. After that it calls MEMLEASE_POOL_SUPPLIED if waiting is not 0; MAP wakes
@@ -218,7 +221,9 @@ struct memlease_pool_slots_op {
  * slot already; -EEXIST: the slot has one; -EPERM: the slot is VACANT or LOST.
  * MOVE: exchange the block behind a RESIDENT slot for `block`, with its contents:
  * tasks that touch it meanwhile wait. The old one is written to `block`. -EAGAIN:
- * the slot is not RESIDENT; -EIO: the old block cannot be read, nothing is changed.
+ * the slot is not RESIDENT; -EIO: the old block cannot be read, nothing is changed;
+ * -ETIME: a process that maps the window keeps the lock of its memory map, so it could
+ * take the exchange for an error; nothing is changed.
  */
 struct memlease_pool_map {
 	__u32 window;
@@ -240,7 +245,7 @@ struct memlease_pool_slots {
 #define MEMLEASE_BLOCK_UNUSED		0u	/* behind no slot; of the supply, perhaps */
 #define MEMLEASE_BLOCK_BEHIND		1u	/* a slot */
 #define MEMLEASE_BLOCK_RETIRED		2u
-#define MEMLEASE_BLOCK_MODULE		3u	/* what vacant slots show */
+#define MEMLEASE_BLOCK_MODULE		3u	/* the module's own */
 
 struct memlease_pool_blocks {
 	__u32 first;

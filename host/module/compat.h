@@ -4,6 +4,7 @@
 #define MEMLEASE_POOL_COMPAT_H
 
 #include <linux/mm.h>
+#include <linux/rwsem.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
@@ -40,10 +41,29 @@ struct mlp_pfn_watch {
 };
 #endif
 
-/* Machine checks of x86 are told to whoever asks, in all kernels. */
+/* A module can register for machine checks of x86, in all kernels. */
 #ifdef CONFIG_X86_MCE
 #define MLP_HAVE_MCE
 #include <asm/mce.h>
+#endif
+
+/* Does somebody have it for writing? If that is not known, no. What he did not yet let go of comes after. */
+static inline bool mlp_is_written(const struct rw_semaphore *sem)
+{
+#ifdef CONFIG_PREEMPT_RT
+	return false;
+#else
+	bool written = atomic_long_read(&sem->count) & RWSEM_WRITER_LOCKED;
+
+	smp_mb();
+	return written;
+#endif
+}
+
+/* Where a kprobe can send a call elsewhere. */
+#ifdef CONFIG_KPROBES
+#define MLP_HAVE_KPROBES
+#include <linux/kprobes.h>
 #endif
 
 /* The first physical address that the processor cannot reach. */

@@ -2,20 +2,27 @@
 /*
  * The control device, which the daemon opens: ioctls, rings, view of the pool; see
  * proto/memlease_ioctl.h. Arguments are copied in once, checked where they are
- * used, and copied out when the call succeeds. mlp_lock is here.
+ * used, and copied out when the call succeeds.
  */
 #include <linux/capability.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "pool_module.h"
+#include "control.h"
+#include "daemon_view.h"
+#include "locks.h"
+#include "poison.h"
+#include "ranges.h"
+#include "rings.h"
+#include "slots.h"
+#include "wait.h"
+#include "window_device.h"
 
 #define MLP_READ_BATCH	1024	/* slots or blocks read between two copies */
-
-DEFINE_MUTEX(mlp_lock);
 
 static bool mlp_control_opened;	/* under mlp_lock */
 
@@ -36,17 +43,21 @@ static int mlp_do_info(union mlp_arg *arg)
 
 	*info = (struct memlease_pool_info){
 		.version = MEMLEASE_POOL_VERSION, .ranges = mlp_range_number(), .blocks = mlp_blocks(),
-		.retired = atomic_read(&mlp_retired),
-		.metadata_bytes = mlp_ranges_metadata() + mlp_rings_bytes(),
+		.retired = mlp_poison_retired(),
+		.metadata_bytes = mlp_ranges_metadata() + mlp_poison_metadata() + mlp_rings_bytes(),
 		.rings_bytes = mlp_rings_bytes(),
 	};
-	mlp_windows_count(info);
+	mlp_devices_count(info);
 	return 0;
 }
 
 static int mlp_do_claim(union mlp_arg *arg)
 {
-	return mlp_range_claim(&arg->range);
+	int rc = mlp_range_claim(&arg->range);
+
+	if (!rc)
+		mlp_poison_watch(&arg->range);
+	return rc;
 }
 
 static int mlp_do_range(union mlp_arg *arg)
@@ -56,17 +67,17 @@ static int mlp_do_range(union mlp_arg *arg)
 
 static int mlp_do_create(union mlp_arg *arg)
 {
-	return mlp_window_create(&arg->window);
+	return mlp_device_create(&arg->window);
 }
 
 static int mlp_do_window(union mlp_arg *arg)
 {
-	return mlp_window_read(&arg->window);
+	return mlp_device_read(&arg->window);
 }
 
 static int mlp_do_destroy(union mlp_arg *arg)
 {
-	return mlp_window_destroy(arg->number);
+	return mlp_device_destroy(arg->number);
 }
 
 static int mlp_do_commit(struct mlp_window *w, union mlp_arg *arg)
@@ -104,7 +115,7 @@ static int mlp_do_slots(struct mlp_window *w, union mlp_arg *arg)
 	for (; left && !rc; left -= n, first += n, out += n) {
 		n = min_t(u32, left, MLP_READ_BATCH);
 		for (i = 0; i < n; i++)
-			words[i] = mlp_slots_word(w, first + i);
+			words[i] = mlp_window_word(w, first + i);
 		if (copy_to_user(out, words, n * sizeof(*words)))
 			rc = -EFAULT;
 		cond_resched();
@@ -115,7 +126,7 @@ static int mlp_do_slots(struct mlp_window *w, union mlp_arg *arg)
 
 static u8 mlp_block_state(u32 block)
 {
-	u64 owner = READ_ONCE(*mlp_block_owner(block));
+	u64 owner = mlp_block_owner(block);
 
 	if (owner == MLP_OWNER_RETIRED)
 		return MEMLEASE_BLOCK_RETIRED;
@@ -150,13 +161,13 @@ static int mlp_do_blocks(union mlp_arg *arg)
 
 static int mlp_do_supplied(union mlp_arg *arg)
 {
-	mlp_supplied();
+	mlp_wait_supplied();
 	return 0;
 }
 
 static int mlp_do_retire(union mlp_arg *arg)
 {
-	return mlp_slots_retire(arg->number);
+	return mlp_poison_retire(arg->number);
 }
 
 /* Each call has one of the three: under mlp_lock; for the window in its first word; or alone. */
@@ -195,11 +206,11 @@ static int mlp_call(const struct mlp_call *call, union mlp_arg *arg)
 		mutex_unlock(&mlp_lock);
 		return rc;
 	}
-	w = mlp_window_get(arg->number);
+	w = mlp_device_get(arg->number);
 	if (!w)
 		return -ENOENT;
 	rc = call->window(w, arg);
-	mlp_window_put(w);
+	mlp_device_put(w);
 	return rc;
 }
 

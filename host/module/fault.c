@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Touches of a window, by QEMU and by KVM; see pool_module.h. One block is mapped
+ * Touches of a window, by QEMU and by KVM; see fault.h. One block is mapped
  * by one huge entry. Where Linux cannot have one (a mapping that does not begin at
  * 2 MiB, huge pages switched off) it asks for single pages instead.
  *
  * KVM gets here through fixup_user_fault(), which may be told to try again, and
  * takes SIGBUS for -EFAULT: KVM_RUN fails, and QEMU stops the VM and says so.
  *
- * A task that has to wait for a block gives up the lock of its memory map first,
- * or its other threads, and whoever looks at it, would hang too. It may then only
- * say "again": that its time is over is remembered in the window, whose VM is done
- * for in any case.
+ * A task that has to wait for a block drops the lock of its memory map first, or other
+ * threads of its process, and programs that look at that process, would hang too. After
+ * that its fault can only return "try again". So it is the window that remembers that a
+ * wait ran into its limit (`starved`): the next fault fails, and the VM stops.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -21,7 +21,14 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
-#include "pool_module.h"
+#include "compat.h"
+#include "daemon_view.h"
+#include "entry.h"
+#include "fault.h"
+#include "mappers.h"
+#include "ranges.h"
+#include "rings.h"
+#include "wait.h"
 
 /* A mapping can be split and moved, but never reaches beyond its window: see mmap. */
 static u32 mlp_fault_slot(const struct vm_fault *vmf)
@@ -29,24 +36,6 @@ static u32 mlp_fault_slot(const struct vm_fault *vmf)
 	const struct mlp_window *w = vmf->vma->vm_private_data;
 
 	return (vmf->pgoff - w->pgoff) / MLP_BLOCK_PAGES;
-}
-
-bool mlp_fault_fits_huge(struct vm_fault *vmf)
-{
-	unsigned long addr = vmf->address & PMD_MASK;
-	pmd_t pmd;
-
-	if (addr < vmf->vma->vm_start || addr + PMD_SIZE > vmf->vma->vm_end ||
-	    ((vmf->address >> PAGE_SHIFT) ^ vmf->pgoff) % MLP_BLOCK_PAGES)
-		return false;
-	/* A page table stays where it is: its pages are asked for one by one. */
-	pmd = pmdp_get_lockless(vmf->pmd);
-	return pmd_none(pmd) || pmd_leaf(pmd);
-}
-
-bool mlp_fault_is_huge(struct vm_fault *vmf)
-{
-	return pmd_leaf(pmdp_get_lockless(vmf->pmd));
 }
 
 static vm_fault_t mlp_violation(struct mlp_window *w, u32 slot)
@@ -59,17 +48,18 @@ static vm_fault_t mlp_violation(struct mlp_window *w, u32 slot)
 	return VM_FAULT_SIGBUS;
 }
 
-/* What a fault is to show: a block, or why not. */
+/* What a fault is to show: 2 MiB from pfn on, or why not. */
 struct mlp_view {
-	u32 block;
-	bool write;		/* the block may be written to */
-	vm_fault_t fault;	/* 0 with no block: there is none, wait */
+	unsigned long pfn;
+	bool there;
+	bool write;		/* it may be written to */
+	vm_fault_t fault;	/* 0 with nothing there: wait */
 };
 
 /* Under window.lock. */
 static struct mlp_view mlp_look(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
 {
-	struct mlp_view v = { .block = MLP_NO_BLOCK, .fault = VM_FAULT_SIGBUS };
+	struct mlp_view v = { .fault = VM_FAULT_SIGBUS };
 	u32 word;
 
 	if (WARN_ON_ONCE(slot >= w->slots))
@@ -77,10 +67,13 @@ static struct mlp_view mlp_look(struct mlp_window *w, struct vm_fault *vmf, u32 
 	v.fault = 0;
 	word = READ_ONCE(w->slot[slot]);
 	if (MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_COMMITTED)
-		word = mlp_slots_take(w, slot);
+		word = mlp_window_take(w, slot);
 	switch (MEMLEASE_SLOT_STATE(word)) {
 	case MEMLEASE_SLOT_RESIDENT:
-		v.block = MEMLEASE_SLOT_BLOCK(word);
+		/* Whoever took it: another fault of the slot may be here first. */
+		mlp_view_hide(MEMLEASE_SLOT_BLOCK(word));
+		v.pfn = mlp_block_pfn(MEMLEASE_SLOT_BLOCK(word));
+		v.there = true;
 		v.write = true;
 		break;
 	case MEMLEASE_SLOT_VACANT:
@@ -88,8 +81,8 @@ static struct mlp_view mlp_look(struct mlp_window *w, struct vm_fault *vmf, u32 
 			v.fault = mlp_violation(w, slot);
 			break;
 		}
-		v.block = mlp_zero_block();
-		if (v.block == MLP_NO_BLOCK)
+		v.there = mlp_window_zeros(w, &v.pfn);
+		if (!v.there)
 			v.fault = VM_FAULT_HWPOISON;
 		break;
 	case MEMLEASE_SLOT_LOST:
@@ -106,8 +99,8 @@ static void mlp_got_lock(struct mlp_window *w)
 }
 
 /*
- * Someone changes slots: wait for the lock, without a lock of ours, which they may
- * be waiting for. To be returned by the handler.
+ * window.lock is taken by a change of slots: wait for it without our mmap lock, which that
+ * change may be waiting for. Returns what the handler returns.
  */
 static vm_fault_t mlp_wait_for_lock(struct mlp_window *w, struct vm_fault *vmf)
 {
@@ -137,12 +130,12 @@ static vm_fault_t mlp_wait(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
 	if (READ_ONCE(w->starved))
 		return VM_FAULT_SIGBUS;
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return mlp_supply_pause() ? VM_FAULT_NOPAGE : VM_FAULT_SIGBUS;
+		return mlp_wait_pause() ? VM_FAULT_NOPAGE : VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	file = get_file(vmf->vma->vm_file);
 	release_fault_lock(vmf);
-	if (!mlp_supply_wait(w, slot)) {
+	if (!mlp_wait_for_block(w, slot)) {
 		WRITE_ONCE(w->starved, true);
 		pr_warn_ratelimited("%s[%d] waited too long for a block of window %s\n",
 				    current->comm, task_tgid_nr(current), w->name);
@@ -167,18 +160,10 @@ static vm_fault_t mlp_window_huge_fault(struct vm_fault *vmf, unsigned int order
 		return VM_FAULT_FALLBACK;
 	}
 	v = mlp_look(w, vmf, slot);
-	if (v.block != MLP_NO_BLOCK)
-		v.fault = mlp_insert_pmd(vmf, mlp_block_pfn(v.block), v.write);
+	if (v.there)
+		v.fault = mlp_insert_pmd(vmf, v.pfn, v.write);
 	up_read(&w->lock);
 	return v.fault ?: mlp_wait(w, vmf, slot);
-}
-
-/* A page table that is there stays, for we hold an mmap or VMA lock, and nothing here frees one. */
-static bool mlp_fault_has_table(struct vm_fault *vmf)
-{
-	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
-
-	return pmd_present(pmd) && !pmd_leaf(pmd);
 }
 
 static vm_fault_t mlp_insert_page(struct mlp_window *w, struct vm_fault *vmf, u32 slot)
@@ -190,11 +175,10 @@ static vm_fault_t mlp_insert_page(struct mlp_window *w, struct vm_fault *vmf, u3
 	if (mlp_fault_is_huge(vmf))
 		return VM_FAULT_NOPAGE;
 	v = mlp_look(w, vmf, slot);
-	if (v.block == MLP_NO_BLOCK)
+	if (!v.there)
 		return v.fault;
 	prot = vm_get_page_prot(v.write ? vma->vm_flags : vma->vm_flags & ~VM_WRITE);
-	return vmf_insert_pfn_prot(vma, vmf->address,
-				   mlp_block_pfn(v.block) + vmf->pgoff % MLP_BLOCK_PAGES, prot);
+	return vmf_insert_pfn_prot(vma, vmf->address, v.pfn + vmf->pgoff % MLP_BLOCK_PAGES, prot);
 }
 
 static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
@@ -203,7 +187,7 @@ static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
 	u32 slot = mlp_fault_slot(vmf);
 	vm_fault_t fault;
 
-	/* For writing, if a page table will come to be: see pool_module.h. */
+	/* For writing, if a page table will come to be: see locks.h. */
 	if (mlp_fault_has_table(vmf)) {
 		if (!down_read_trylock(&w->lock))
 			return mlp_wait_for_lock(w, vmf);
@@ -222,7 +206,7 @@ static vm_fault_t mlp_window_fault(struct vm_fault *vmf)
 
 /*
  * A write through a read-only entry of one page: it shows zeros, or mprotect() has
- * been here. Never agrees: see pool_module.h. That this is here also makes the
+ * been here. Never agrees: see locks.h. That this is here also makes the
  * kernel ask for huge entries again before they become writable.
  */
 static vm_fault_t mlp_window_pfn_mkwrite(struct vm_fault *vmf)

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Loading and unloading memlease_pool.ko; see pool_module.h. */
+/* Loading and unloading memlease_pool.ko. How its parts lock is told in locks.h. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cc_platform.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/suspend.h>
 
-#include "pool_module.h"
+#include "control.h"
+#include "daemon_view.h"
+#include "mappers.h"
+#include "poison.h"
+#include "ranges.h"
+#include "rings.h"
+#include "walks.h"
+#include "window.h"
+#include "window_device.h"
 
 /*
  * An image of the machine leaves out memory without page array: after it is read back,
@@ -22,21 +31,42 @@ static int mlp_power(struct notifier_block *nb, unsigned long action, void *data
 
 static struct notifier_block mlp_power_nb = { .notifier_call = mlp_power };
 
+/*
+ * With memory encrypted by page (SME), or in a confidential guest, a block that Linux does not
+ * count as memory may be mapped encrypted here and plain there.
+ */
+static int mlp_check_encryption(void)
+{
+	if (!cc_platform_has(CC_ATTR_MEM_ENCRYPT))
+		return 0;
+	pr_err("no pool where Linux encrypts memory itself (SME, SEV, TDX): boot without mem_encrypt=on\n");
+	return -EOPNOTSUPP;
+}
+
 static int __init mlp_init(void)
 {
-	int rc = mlp_rings_init();
+	int rc = mlp_check_encryption();
 
+	if (rc)
+		return rc;
+	rc = mlp_rings_init();
 	if (rc)
 		return rc;
 	rc = mlp_mappers_init();
 	if (rc)
 		goto rings;
-	rc = mlp_windows_init();
+	rc = mlp_walks_init();
 	if (rc)
 		goto mappers;
+	rc = mlp_mapping_init();
+	if (rc)
+		goto walks;
+	rc = mlp_devices_init();
+	if (rc)
+		goto mapping;
 	rc = mlp_poison_init();
 	if (rc)
-		goto windows;
+		goto devices;
 	rc = register_pm_notifier(&mlp_power_nb);
 	if (rc)
 		goto poison;
@@ -48,8 +78,12 @@ power:
 	unregister_pm_notifier(&mlp_power_nb);
 poison:
 	mlp_poison_exit();
-windows:
-	mlp_windows_exit();
+devices:
+	mlp_devices_exit();
+mapping:
+	mlp_mapping_exit();
+walks:
+	mlp_walks_exit();
 mappers:
 	mlp_mappers_exit();
 rings:
@@ -60,10 +94,13 @@ rings:
 static void __exit mlp_exit(void)
 {
 	mlp_control_exit();
+	mlp_view_exit();
 	unregister_pm_notifier(&mlp_power_nb);
 	mlp_poison_exit();
 	mlp_ranges_release();
-	mlp_windows_exit();
+	mlp_devices_exit();
+	mlp_mapping_exit();
+	mlp_walks_exit();
 	mlp_mappers_exit();
 	mlp_rings_exit();
 }

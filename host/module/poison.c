@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Memory errors that hardware or kernel report in our ranges; see pool_module.h.
- * They come in contexts that cannot wait for our locks: a bit is set for the block,
- * and a work item retires it. Two sources:
+ * Memory errors in our ranges; see poison.h. Reports of hardware and kernel come in contexts
+ * that cannot wait for our locks: a bit is set for the block, and a work item retires it.
+ * Two sources:
  *
- * - machine checks of x86, which any kernel tells to whoever registers;
+ * - machine checks of x86, for which a module can register with any kernel;
  * - memory_failure() of 7.2 and later, which asks for the page of each mapping that
  *   shows a page without page array, to send the signal there. Only mappings are
  *   asked about, of processes that want to know early (QEMU, and the daemon whose
@@ -12,25 +12,69 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/bitmap.h>
 #include <linux/notifier.h>
 #include <linux/workqueue.h>
 
-#include "pool_module.h"
+#include "compat.h"
+#include "daemon_view.h"
+#include "fault.h"
+#include "poison.h"
+#include "ranges.h"
+#include "rings.h"
+#include "slots.h"
+#include "window_device.h"
 
 #define MLP_POISON_MS	20	/* until then the kernel has asked about all mappings of the page */
 
+static atomic_t mlp_retired;	/* blocks */
+
+u32 mlp_poison_retired(void)
+{
+	return atomic_read(&mlp_retired);
+}
+
+int mlp_poison_retire(u32 block)
+{
+	struct mlp_window *w = NULL;
+	bool lost = false;
+	u64 owner;
+
+	if (block >= mlp_blocks())
+		return -EINVAL;
+	mlp_rings_lock();
+	owner = mlp_block_retire(block);
+	mlp_rings_unlock();
+	if (owner == MLP_OWNER_RETIRED)
+		return 0;
+	atomic_inc(&mlp_retired);
+	mlp_view_hide(block);
+	if (owner == MLP_OWNER_MODULE) {
+		mlp_zero_broke();
+		mlp_devices_unshow_zeros();
+	} else if (owner) {
+		w = mlp_device_get(owner >> 32);
+	}
+	if (w)
+		lost = mlp_slots_lose(w, (u32)owner, block);
+	pr_warn("block %u (physical address %#llx) is retired: memory error%s%s\n", block,
+		(u64)PFN_PHYS(mlp_block_pfn(block)), lost ? ", behind a slot of " : "", lost ? w->name : "");
+	mlp_rings_lock();
+	mlp_touch(MEMLEASE_TOUCH_ERROR, lost ? w->id : 0, lost ? (u32)owner : 0, block);
+	mlp_rings_unlock();
+	if (w)
+		mlp_device_put(w);
+	return 0;
+}
+
+/* --- reports ------------------------------------------------------------------------- */
+
 static void mlp_poison_work(struct work_struct *work)
 {
-	struct mlp_range *r;
-	unsigned long bit;
-	u32 i;
+	u32 block;
 
-	for (i = 0; (r = mlp_range_at(i)); i++) {
-		for_each_set_bit(bit, r->poison, r->blocks) {
-			clear_bit(bit, r->poison);
-			mlp_slots_retire(r->first_block + bit);
-		}
+	for (block = 0; (block = mlp_block_next_marked(block, MLP_MARK_ERROR)) != MLP_NO_BLOCK; block++) {
+		mlp_block_unmark(block, MLP_MARK_ERROR);
+		mlp_poison_retire(block);
 	}
 }
 
@@ -38,16 +82,8 @@ static DECLARE_DELAYED_WORK(mlp_poison_worker, mlp_poison_work);
 
 static void mlp_poison_block(u32 block)
 {
-	struct mlp_range *r;
-	u32 i;
-
-	for (i = 0; (r = mlp_range_at(i)); i++) {
-		if (block - r->first_block < r->blocks) {
-			set_bit(block - r->first_block, r->poison);
-			schedule_delayed_work(&mlp_poison_worker, msecs_to_jiffies(MLP_POISON_MS));
-			return;
-		}
-	}
+	mlp_block_mark(block, MLP_MARK_ERROR);
+	schedule_delayed_work(&mlp_poison_worker, msecs_to_jiffies(MLP_POISON_MS));
 }
 
 #ifdef MLP_HAVE_MCE
@@ -89,7 +125,7 @@ static int mlp_pfn_to_pgoff(struct vm_area_struct *vma, unsigned long pfn, pgoff
 	if (vma->vm_ops != &mlp_window_vm_ops)
 		return -EFAULT;
 	mlp_rings_lock();
-	owner = *mlp_block_owner(block);
+	owner = mlp_block_owner(block);
 	mlp_rings_unlock();
 	w = vma->vm_private_data;
 	if (owner >> 32 != w->id || (u32)owner >= w->slots)
@@ -100,32 +136,50 @@ static int mlp_pfn_to_pgoff(struct vm_area_struct *vma, unsigned long pfn, pgoff
 	return 0;
 }
 
-void mlp_poison_watch(struct mlp_range *r)
+static struct mlp_pfn_watch mlp_watches[MEMLEASE_POOL_MAX_RANGES];
+
+void mlp_poison_watch(const struct memlease_pool_range *range)
 {
-	r->watch.space = (struct pfn_address_space){
-		.node.start = PHYS_PFN(r->base),
-		.node.last = PHYS_PFN(r->base + r->bytes) - 1,
+	struct mlp_pfn_watch *watch = &mlp_watches[range->index];
+
+	watch->space = (struct pfn_address_space){
+		.node.start = PHYS_PFN(range->base),
+		.node.last = PHYS_PFN(range->base + range->bytes) - 1,
 		.mapping = mlp_mapping,
 		.pfn_to_vma_pgoff = mlp_pfn_to_pgoff,
 	};
-	r->watch.on = !register_pfn_address_space(&r->watch.space);
-	if (!r->watch.on)
-		pr_warn("memory errors at %#llx will not be reported by the kernel\n", r->base);
+	watch->on = !register_pfn_address_space(&watch->space);
+	if (!watch->on)
+		pr_warn("memory errors at %#llx will not be reported by the kernel\n", range->base);
 }
 
-void mlp_poison_unwatch(struct mlp_range *r)
+static void mlp_poison_unwatch(void)
 {
-	if (r->watch.on)
-		unregister_pfn_address_space(&r->watch.space);
-	r->watch.on = false;
+	u32 i;
+
+	for (i = 0; i < MEMLEASE_POOL_MAX_RANGES; i++) {
+		if (mlp_watches[i].on)
+			unregister_pfn_address_space(&mlp_watches[i].space);
+		mlp_watches[i].on = false;
+	}
+}
+
+u64 mlp_poison_metadata(void)
+{
+	return sizeof(mlp_watches);
 }
 #else
-void mlp_poison_watch(struct mlp_range *r)
+void mlp_poison_watch(const struct memlease_pool_range *range)
 {
 }
 
-void mlp_poison_unwatch(struct mlp_range *r)
+static void mlp_poison_unwatch(void)
 {
+}
+
+u64 mlp_poison_metadata(void)
+{
+	return 0;
 }
 #endif
 
@@ -139,13 +193,9 @@ int mlp_poison_init(void)
 
 void mlp_poison_exit(void)
 {
-	struct mlp_range *r;
-	u32 i;
-
 #ifdef MLP_HAVE_MCE
 	mce_unregister_decode_chain(&mlp_machine_check_nb);
 #endif
-	for (i = 0; (r = mlp_range_at(i)); i++)
-		mlp_poison_unwatch(r);
+	mlp_poison_unwatch();
 	cancel_delayed_work_sync(&mlp_poison_worker);
 }

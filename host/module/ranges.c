@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The ranges of physical memory that the pool is made of; see pool_module.h. A
+ * The ranges of physical memory that the pool is made of; see ranges.h. A
  * range that was claimed stays until the module goes, so blocks can be looked up
  * without a lock: a range is filled in before the number of ranges is raised.
  */
@@ -11,24 +11,31 @@
 #include <linux/mmzone.h>
 #include <linux/numa.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
-#include "pool_module.h"
+#include "compat.h"
+#include "locks.h"
+#include "ranges.h"
+
+struct mlp_range {
+	u64 base;		/* physical */
+	u64 bytes;
+	u32 first_block;
+	u32 blocks;
+	int node;
+	void *memory;		/* mapped write-back as long as the range is ours */
+	u64 *owner;		/* per block; changed under mlp_rings_lock() */
+	unsigned long *mark[MLP_MARKS];		/* a bit per block each */
+};
 
 static struct mlp_range mlp_ranges[MEMLEASE_POOL_MAX_RANGES];
 static u32 mlp_range_count;	/* written under mlp_lock */
 static u32 mlp_zero = MLP_NO_BLOCK;
 
-atomic_t mlp_retired;
-
 u32 mlp_range_number(void)
 {
 	/* Pairs with the claim: what it has filled in is seen. */
 	return smp_load_acquire(&mlp_range_count);
-}
-
-struct mlp_range *mlp_range_at(u32 index)
-{
-	return index < mlp_range_number() ? &mlp_ranges[index] : NULL;
 }
 
 static struct mlp_range *mlp_range_of(u32 block)
@@ -63,11 +70,118 @@ void *mlp_block_memory(u32 block)
 	return r->memory + (block - r->first_block) * MLP_BLOCK_BYTES;
 }
 
-u64 *mlp_block_owner(u32 block)
+static u64 *mlp_owner_of(u32 block)
 {
 	const struct mlp_range *r = mlp_range_of(block);
 
 	return &r->owner[block - r->first_block];
+}
+
+u64 mlp_block_owner(u32 block)
+{
+	return READ_ONCE(*mlp_owner_of(block));
+}
+
+bool mlp_block_own(u32 block, u64 owner)
+{
+	u64 *has = mlp_owner_of(block);
+
+	lockdep_assert_held(&mlp_rings_spin);
+	if (*has)
+		return false;
+	WRITE_ONCE(*has, owner);
+	return true;
+}
+
+void mlp_block_disown(u32 block)
+{
+	u64 *has = mlp_owner_of(block);
+
+	lockdep_assert_held(&mlp_rings_spin);
+	if (*has != MLP_OWNER_RETIRED)
+		WRITE_ONCE(*has, 0);
+}
+
+u64 mlp_block_retire(u32 block)
+{
+	u64 *has = mlp_owner_of(block), before = *has;
+
+	lockdep_assert_held(&mlp_rings_spin);
+	WRITE_ONCE(*has, MLP_OWNER_RETIRED);
+	return before;
+}
+
+static unsigned long *mlp_marks_of(u32 block, enum mlp_mark mark, u32 *bit)
+{
+	const struct mlp_range *r = mlp_range_of(block);
+
+	*bit = block - r->first_block;
+	return r->mark[mark];
+}
+
+void mlp_block_mark(u32 block, enum mlp_mark mark)
+{
+	u32 bit;
+	unsigned long *marks = mlp_marks_of(block, mark, &bit);
+
+	set_bit(bit, marks);
+}
+
+void mlp_block_unmark(u32 block, enum mlp_mark mark)
+{
+	u32 bit;
+	unsigned long *marks = mlp_marks_of(block, mark, &bit);
+
+	clear_bit_unlock(bit, marks);
+}
+
+bool mlp_block_marked(u32 block, enum mlp_mark mark)
+{
+	u32 bit;
+	unsigned long *marks = mlp_marks_of(block, mark, &bit);
+
+	return test_bit_acquire(bit, marks);
+}
+
+u32 mlp_block_next_marked(u32 from, enum mlp_mark mark)
+{
+	u32 i, n = mlp_range_number();
+	unsigned long bit;
+
+	for (i = 0; i < n; i++) {
+		const struct mlp_range *r = &mlp_ranges[i];
+
+		if (from >= r->first_block + r->blocks)
+			continue;
+		bit = find_next_bit(r->mark[mark], r->blocks, from > r->first_block ? from - r->first_block : 0);
+		if (bit < r->blocks)
+			return r->first_block + bit;
+	}
+	return MLP_NO_BLOCK;
+}
+
+void mlp_block_lock(u32 block)
+{
+	u32 bit;
+	unsigned long *marks = mlp_marks_of(block, MLP_MARK_LOCK, &bit);
+
+	wait_on_bit_lock(&marks[BIT_WORD(bit)], bit % BITS_PER_LONG, TASK_UNINTERRUPTIBLE);
+}
+
+bool mlp_block_trylock(u32 block)
+{
+	u32 bit;
+	unsigned long *marks = mlp_marks_of(block, MLP_MARK_LOCK, &bit);
+
+	return !test_and_set_bit_lock(bit, marks);
+}
+
+void mlp_block_unlock(u32 block)
+{
+	u32 bit;
+	unsigned long *marks = mlp_marks_of(block, MLP_MARK_LOCK, &bit);
+
+	clear_and_wake_up_bit(bit % BITS_PER_LONG, &marks[BIT_WORD(bit)]);
 }
 
 u32 mlp_block_of_pfn(unsigned long pfn)
@@ -100,7 +214,7 @@ u64 mlp_ranges_metadata(void)
 
 	for (i = 0; i < n; i++)
 		bytes += (u64)mlp_ranges[i].blocks * sizeof(u64) +
-			 BITS_TO_LONGS(mlp_ranges[i].blocks) * sizeof(long);
+			 MLP_MARKS * BITS_TO_LONGS(mlp_ranges[i].blocks) * sizeof(long);
 	return bytes;
 }
 
@@ -144,21 +258,43 @@ static bool mlp_is_device_memory(const struct resource *res)
 	return false;
 }
 
+/* What we note of its blocks. */
+static void mlp_range_forget(struct mlp_range *r)
+{
+	u32 i;
+
+	for (i = 0; i < MLP_MARKS; i++)
+		kvfree(r->mark[i]);
+	kvfree(r->owner);
+}
+
+static int mlp_range_note(struct mlp_range *r)
+{
+	bool got;
+	u32 i;
+
+	r->owner = kvcalloc(r->blocks, sizeof(*r->owner), GFP_KERNEL);
+	got = r->owner;
+	for (i = 0; i < MLP_MARKS; i++) {
+		r->mark[i] = kvcalloc(BITS_TO_LONGS(r->blocks), sizeof(long), GFP_KERNEL);
+		got &= !!r->mark[i];
+	}
+	return got ? 0 : -ENOMEM;
+}
+
 /* Make the range ours, mapped, with what we note of its blocks. */
 static int mlp_range_take(struct mlp_range *r)
 {
 	struct resource *res;
-	int rc = -ENOMEM;
+	int rc = mlp_range_note(r);
 
-	r->owner = kvcalloc(r->blocks, sizeof(*r->owner), GFP_KERNEL);
-	r->poison = kvcalloc(BITS_TO_LONGS(r->blocks), sizeof(long), GFP_KERNEL);
-	if (!r->owner || !r->poison)
-		goto free;
+	if (rc)
+		goto forget;
 	rc = -EBUSY;
 	/* Exclusive: what VMs have there is nothing for /dev/mem. */
 	res = request_mem_region_exclusive(r->base, r->bytes, "memlease pool");
 	if (!res)
-		goto free;
+		goto forget;
 	rc = -EEXIST;
 	if (mlp_is_device_memory(res))
 		goto release;
@@ -169,17 +305,18 @@ static int mlp_range_take(struct mlp_range *r)
 		return 0;
 release:
 	release_mem_region(r->base, r->bytes);
-free:
-	kvfree(r->poison);
-	kvfree(r->owner);
+forget:
+	mlp_range_forget(r);
 	return rc;
 }
 
 int mlp_range_claim(struct memlease_pool_range *arg)
 {
 	struct mlp_range *r;
-	int rc = mlp_range_check(arg);
+	int rc;
 
+	lockdep_assert_held(&mlp_lock);
+	rc = mlp_range_check(arg);
 	if (rc)
 		return rc;
 	r = &mlp_ranges[mlp_range_count];
@@ -202,16 +339,16 @@ int mlp_range_claim(struct memlease_pool_range *arg)
 	smp_store_release(&mlp_range_count, mlp_range_count + 1);
 	if (!r->first_block)
 		WRITE_ONCE(mlp_zero, 0);
-	mlp_poison_watch(r);
 	return 0;
 }
 
 int mlp_range_read(struct memlease_pool_range *arg)
 {
-	const struct mlp_range *r = mlp_range_at(arg->index);
+	const struct mlp_range *r;
 
-	if (!r)
+	if (arg->index >= mlp_range_number())
 		return -ENOENT;
+	r = &mlp_ranges[arg->index];
 	*arg = (struct memlease_pool_range){
 		.base = r->base, .bytes = r->bytes, .first_block = r->first_block,
 		.node = r->node, .index = arg->index,
@@ -224,10 +361,8 @@ void mlp_ranges_release(void)
 	while (mlp_range_count) {
 		struct mlp_range *r = &mlp_ranges[--mlp_range_count];
 
-		mlp_poison_unwatch(r);
 		memunmap(r->memory);
 		release_mem_region(r->base, r->bytes);
-		kvfree(r->poison);
-		kvfree(r->owner);
+		mlp_range_forget(r);
 	}
 }

@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Supply and touches; see pool_module.h and proto/memlease_ioctl.h. The daemon
+ * Supply and touches; see rings.h and proto/memlease_ioctl.h. The daemon
  * writes to the pages that it maps at any time: each of its words is read once,
  * and indices of our own are kept here.
  */
 #include <linux/ktime.h>
+#include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
 
-#include "pool_module.h"
+#include "locks.h"
+#include "ranges.h"
+#include "rings.h"
 
+/*
+ * Unread records of a kind that waits for its turn: of one window, and of the ring in all. The
+ * rest of the ring is for what must not be lost: each block of the supply can be taken, and
+ * each window can have a record of the kinds of which there is one.
+ */
+#define MLP_FEW		256
+#define MLP_FEW_OF_ALL	(MEMLEASE_POOL_TOUCHES / 4)
 #define MLP_MARK	(U32_MAX >> 2)	/* the bits of touches_head that a mark has: a slot's word has no more */
 
-static DEFINE_SPINLOCK(mlp_rings_spin);
 static struct memlease_rings *mlp_rings;
 static u32 mlp_waiting;		/* these under the lock, all but the last */
 static bool mlp_wake_daemon;
@@ -94,10 +103,8 @@ u32 mlp_supply_take(u64 owner)
 		WRITE_ONCE(mlp_supply_tail, mlp_supply_tail + 1);
 		/* Pairs with the daemon's acquire: the entry is read, and may be written anew. */
 		smp_store_release(&mlp_rings->supply_tail, mlp_supply_tail);
-		if (block < mlp_blocks() && !*mlp_block_owner(block)) {
-			*mlp_block_owner(block) = owner;
+		if (block < mlp_blocks() && mlp_block_own(block, owner))
 			return block;
-		}
 		WRITE_ONCE(mlp_rings->bad_supply, mlp_rings->bad_supply + 1);
 	}
 	return MLP_NO_BLOCK;
@@ -131,15 +138,38 @@ bool mlp_touch(enum memlease_touch_type type, u32 window, u32 slot, u32 block)
 	return true;
 }
 
-bool mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark)
+/* Has the daemon yet to read the record of this mark? */
+static bool mlp_mark_is_unread(u32 mark)
 {
 	u32 tail = READ_ONCE(mlp_rings->touches_tail), unread = mlp_touches_head - tail;
 
+	return mark && unread <= MEMLEASE_POOL_TOUCHES && ((mark - 1 - tail) & MLP_MARK) < unread;
+}
+
+bool mlp_touch_once(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark)
+{
 	lockdep_assert_held(&mlp_rings_spin);
-	if (*mark && unread <= MEMLEASE_POOL_TOUCHES && ((*mark - 1 - tail) & MLP_MARK) < unread)
+	if (mlp_mark_is_unread(*mark))
 		return true;
 	*mark = mlp_touch(type, window, slot, MLP_NO_BLOCK) ? mlp_touches_head & MLP_MARK : 0;
 	return *mark;
+}
+
+bool mlp_touch_if_few(enum memlease_touch_type type, u32 window, u32 slot, u32 *mark, struct mlp_few *few)
+{
+	lockdep_assert_held(&mlp_rings_spin);
+	if (mlp_mark_is_unread(*mark))
+		return true;
+	if (!mlp_mark_is_unread(few->last))
+		few->unread = 0;
+	if (few->unread >= MLP_FEW ||
+	    mlp_touches_head - READ_ONCE(mlp_rings->touches_tail) >= MLP_FEW_OF_ALL)
+		return false;
+	if (!mlp_touch_once(type, window, slot, mark))
+		return false;
+	few->last = *mark;
+	few->unread++;
+	return true;
 }
 
 void mlp_rings_wait_begins(void)

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Whoever changes slots; see pool_module.h. Under window.lock for writing: the
- * words first, then the entries that show the old ones, then the owners of the
- * blocks, which may go to another slot from then on. Touches call mlp_slots_take().
+ * All changes of slots but those that touches make; see slots.h. Under window.lock for
+ * writing: the words first, then the entries that show the old ones, then the owners of the
+ * blocks, which may go to another slot from then on.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "pool_module.h"
+#include "daemon_view.h"
+#include "mappers.h"
+#include "ranges.h"
+#include "rings.h"
+#include "slots.h"
+#include "wait.h"
 
 #define MLP_BATCH	4096	/* slots looked at in one holding of the lock */
 #define MLP_COPY_BYTES	(128UL << 10)	/* of a move, between two chances for others to run */
@@ -31,51 +34,13 @@ struct mlp_progress {
 	u32 taken;
 };
 
-void mlp_slots_unshow(struct mlp_window *w, u32 first, u32 count)
-{
-	if (READ_ONCE(w->mapped))
-		unmap_mapping_pages(mlp_mapping, w->pgoff + (pgoff_t)first * MLP_BLOCK_PAGES,
-				    (pgoff_t)count * MLP_BLOCK_PAGES, true);
-}
-
-u32 mlp_slots_word(const struct mlp_window *w, u32 slot)
-{
-	u32 word = READ_ONCE(w->slot[slot]);
-
-	return MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_COMMITTED ? MEMLEASE_SLOT_COMMITTED : word;
-}
-
-u32 mlp_slots_take(struct mlp_window *w, u32 slot)
-{
-	u32 word, block;
-
-	mlp_rings_lock();
-	word = READ_ONCE(w->slot[slot]);
-	if (MEMLEASE_SLOT_STATE(word) == MEMLEASE_SLOT_COMMITTED) {
-		block = mlp_supply_take(MLP_OWNER(w->id, slot));
-		if (block != MLP_NO_BLOCK) {
-			word = MEMLEASE_SLOT_RESIDENT | block << 2;
-			WRITE_ONCE(w->slot[slot], word);
-			WRITE_ONCE(w->starved, false);
-			atomic_inc(&w->resident);
-			mlp_touch(MEMLEASE_TOUCH_TAKEN, w->id, slot, block);
-		}
-	}
-	mlp_rings_unlock();
-	return word;
-}
-
 static void mlp_disown(const u32 *blocks, u32 n)
 {
 	u32 i;
 
 	mlp_rings_lock();
-	for (i = 0; i < n; i++) {
-		u64 *owner = mlp_block_owner(blocks[i]);
-
-		if (*owner != MLP_OWNER_RETIRED)
-			*owner = 0;
-	}
+	for (i = 0; i < n; i++)
+		mlp_block_disown(blocks[i]);
 	mlp_rings_unlock();
 }
 
@@ -103,9 +68,9 @@ static void mlp_change_piece(struct mlp_window *w, struct mlp_change c, u32 firs
 	}
 	if (!hi)
 		return;
-	mlp_slots_unshow(w, lo, hi - lo);
+	mlp_window_unshow(w, lo, hi - lo);
 	if (c.to == MEMLEASE_SLOT_VACANT)
-		mlp_slots_changed(w, lo, hi - lo);
+		mlp_wait_changed(w, lo, hi - lo);
 }
 
 /* As much as goes into one holding of the lock. */
@@ -158,7 +123,7 @@ static int mlp_change_all(struct mlp_window *w, struct mlp_change c, struct meml
 	size_t slots;
 	int rc = mlp_check_extents(w, p->extents, p->number, &slots);
 
-	/* Before a block is taken that nobody would hear of. */
+	/* Checked before a block is taken whose number could not be told to the daemon. */
 	if (!rc && (c.from & BIT(MEMLEASE_SLOT_RESIDENT)) &&
 	    fault_in_safe_writeable((char __user *)out, slots * sizeof(*out)))
 		rc = -EFAULT;
@@ -220,20 +185,20 @@ int mlp_slots_unmap(struct mlp_window *w, struct memlease_pool_slots_op *op)
 
 /* --- MAP and MOVE -------------------------------------------------------------------- */
 
-/* Make a free block the window's. -EBUSY if it is not free, -EINVAL if there is none such. */
+/* Make a free block the window's, and unseen. -EBUSY if it is not free, -EINVAL if there is none such. */
 static int mlp_own(struct mlp_window *w, u32 slot, u32 block)
 {
-	int rc = -EBUSY;
+	bool ours;
 
 	if (block >= mlp_blocks())
 		return -EINVAL;
 	mlp_rings_lock();
-	if (!*mlp_block_owner(block)) {
-		*mlp_block_owner(block) = MLP_OWNER(w->id, slot);
-		rc = 0;
-	}
+	ours = mlp_block_own(block, MLP_OWNER(w->id, slot));
 	mlp_rings_unlock();
-	return rc;
+	if (!ours)
+		return -EBUSY;
+	mlp_view_hide(block);
+	return 0;
 }
 
 int mlp_slots_map(struct mlp_window *w, u32 slot, u32 block)
@@ -260,7 +225,7 @@ int mlp_slots_map(struct mlp_window *w, u32 slot, u32 block)
 	}
 	up_write(&w->lock);
 	if (!rc)
-		mlp_slots_changed(w, slot, 1);
+		mlp_wait_changed(w, slot, 1);
 	return rc;
 }
 
@@ -281,20 +246,21 @@ static int mlp_copy(u32 to, u32 from)
 int mlp_slots_move(struct mlp_window *w, u32 slot, u32 *block)
 {
 	u32 word, old, new = *block;
+	bool settled;
 	int rc = -EAGAIN;
 
 	if (slot >= w->slots)
 		return -EINVAL;
-	mlp_lock_slots(w);
+	settled = mlp_lock_slots(w);
 	word = w->slot[slot];
 	if (MEMLEASE_SLOT_STATE(word) != MEMLEASE_SLOT_RESIDENT)
 		goto out;
-	rc = mlp_own(w, slot, new);
+	rc = settled ? mlp_own(w, slot, new) : -ETIME;
 	if (rc)
 		goto out;
 	old = MEMLEASE_SLOT_BLOCK(word);
-	/* Nobody writes to the old one once its entries are gone; who tries waits for the lock. */
-	mlp_slots_unshow(w, slot, 1);
+	/* The old block is not written to once its entries are gone: a touch waits for the lock. */
+	mlp_window_unshow(w, slot, 1);
 	rc = mlp_copy(new, old);
 	if (rc) {
 		mlp_disown(&new, 1);
@@ -310,8 +276,7 @@ out:
 
 /* --- memory errors ------------------------------------------------------------------- */
 
-/* True if the block was behind the slot until now. */
-static bool mlp_lose(struct mlp_window *w, u32 slot, u32 block)
+bool mlp_slots_lose(struct mlp_window *w, u32 slot, u32 block)
 {
 	bool lost;
 
@@ -320,41 +285,8 @@ static bool mlp_lose(struct mlp_window *w, u32 slot, u32 block)
 	if (lost) {
 		WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_LOST);
 		atomic_dec(&w->resident);
-		mlp_slots_unshow(w, slot, 1);
+		mlp_window_unshow(w, slot, 1);
 	}
 	mlp_unlock_slots(w);
 	return lost;
-}
-
-int mlp_slots_retire(u32 block)
-{
-	struct mlp_window *w = NULL;
-	bool lost = false;
-	u64 owner;
-
-	if (block >= mlp_blocks())
-		return -EINVAL;
-	mlp_rings_lock();
-	owner = *mlp_block_owner(block);
-	*mlp_block_owner(block) = MLP_OWNER_RETIRED;
-	mlp_rings_unlock();
-	if (owner == MLP_OWNER_RETIRED)
-		return 0;
-	atomic_inc(&mlp_retired);
-	if (owner == MLP_OWNER_MODULE) {
-		mlp_zero_broke();
-		mlp_windows_unshow_zeros();
-	} else if (owner) {
-		w = mlp_window_get(owner >> 32);
-	}
-	if (w)
-		lost = mlp_lose(w, (u32)owner, block);
-	pr_warn("block %u (physical address %#llx) is retired: memory error%s%s\n", block,
-		(u64)PFN_PHYS(mlp_block_pfn(block)), lost ? ", behind a slot of " : "", lost ? w->name : "");
-	mlp_rings_lock();
-	mlp_touch(MEMLEASE_TOUCH_ERROR, lost ? w->id : 0, lost ? (u32)owner : 0, block);
-	mlp_rings_unlock();
-	if (w)
-		mlp_window_put(w);
-	return 0;
 }

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Tasks that wait for a block; see pool_module.h. Called by fault.c, with no lock held,
- * and by whoever gives them what they wait for. All stand in one queue, but are woken
- * only if it is their slot that has changed, or the supply that was filled.
+ * Tasks that wait for a block; see wait.h. All stand in one queue, but are woken only if it
+ * is their slot that has changed, or the supply that was filled.
  */
+#include <linux/delay.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
 
-#include "pool_module.h"
+#include "ranges.h"
+#include "rings.h"
+#include "wait.h"
 
 #define MLP_LOOK_MS	250	/* a task that waits looks for itself, in case no one wakes it */
-#define MLP_PAUSE_MS	100	/* longest sleep with an mmap lock held */
+#define MLP_PAUSE_US	1000	/* longest sleep with an mmap lock held */
 
 static unsigned int mlp_wait_ms = MEMLEASE_POOL_WAIT_MS;
 module_param_named(wait_ms, mlp_wait_ms, uint, 0644);
@@ -43,15 +45,15 @@ static int mlp_waiter_wake(struct wait_queue_entry *entry, unsigned int mode, in
 	return autoremove_wake_function(entry, mode, flags, key);
 }
 
-void mlp_supplied(void)
+void mlp_wait_supplied(void)
 {
-	/* Who is taking a block now may have seen the old head: let it come to its end. */
+	/* A task that is taking a block now may have seen the old head: wait until it is done. */
 	mlp_rings_lock();
 	mlp_rings_unlock();
 	wake_up_all(&mlp_waiters);
 }
 
-void mlp_slots_changed(const struct mlp_window *w, u32 first, u32 count)
+void mlp_wait_changed(const struct mlp_window *w, u32 first, u32 count)
 {
 	struct mlp_changed c = { .window = w, .first = first, .count = count };
 
@@ -72,15 +74,16 @@ static bool mlp_wait_is_over(struct mlp_window *w, u32 slot)
 	if (!mlp_supply_fill())
 		return false;
 	down_read(&w->lock);
-	mlp_slots_take(w, slot);
+	mlp_window_take(w, slot);
 	up_read(&w->lock);
 	return !mlp_slot_waits(w, slot);
 }
 
 /*
- * Tell the daemon once; a new one, too, for the old one may have died with what it had
- * read; and again if the record was dropped. *told: who knows of it. A record that was
- * left for the slot and is not read yet will do; the slot's word has its mark.
+ * Leave a record that a task waits for this slot: once for each daemon, for one that died
+ * may have read the record in vain; and again if there was no room for the record, or many of
+ * this window's are to be read first. *told: the daemon that has been told. If a record for
+ * the slot is there that was not read yet, no other is needed; its mark is in the slot's word.
  */
 static void mlp_wait_tell(struct mlp_window *w, u32 slot, u32 *told)
 {
@@ -92,7 +95,7 @@ static void mlp_wait_tell(struct mlp_window *w, u32 slot, u32 *told)
 	mlp_rings_lock();
 	if (mlp_slot_waits(w, slot)) {
 		mark = w->slot[slot] >> 2;
-		if (mlp_touch_once(MEMLEASE_TOUCH_WAITING, w->id, slot, &mark))
+		if (mlp_touch_if_few(MEMLEASE_TOUCH_WAITING, w->id, slot, &mark, &w->waiting))
 			*told = daemon;
 		WRITE_ONCE(w->slot[slot], MEMLEASE_SLOT_COMMITTED | mark << 2);
 	}
@@ -118,7 +121,7 @@ static long mlp_wait_a_while(const struct mlp_window *w, u32 slot)
 	return rc;
 }
 
-bool mlp_supply_wait(struct mlp_window *w, u32 slot)
+bool mlp_wait_for_block(struct mlp_window *w, u32 slot)
 {
 	u64 began = ktime_get_ns();
 	u64 limit = (u64)READ_ONCE(mlp_wait_ms) * NSEC_PER_MSEC;
@@ -135,13 +138,13 @@ bool mlp_supply_wait(struct mlp_window *w, u32 slot)
 	if (over || rc)
 		return true;
 	mlp_rings_lock();
-	mlp_touch(MEMLEASE_TOUCH_TIMEOUT, w->id, slot, MLP_NO_BLOCK);
+	mlp_touch_once(MEMLEASE_TOUCH_TIMEOUT, w->id, slot, &w->timeout_mark);
 	mlp_rings_unlock();
 	return false;
 }
 
-bool mlp_supply_pause(void)
+bool mlp_wait_pause(void)
 {
-	schedule_timeout_killable(msecs_to_jiffies(MLP_PAUSE_MS));
+	usleep_range_state(MLP_PAUSE_US / 2, MLP_PAUSE_US, TASK_KILLABLE);
 	return !fatal_signal_pending(current);
 }

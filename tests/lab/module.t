@@ -44,6 +44,12 @@ def touches(tap, lab):
     lab.sh("rmmod memlease_pool")
 
 
+def view(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-view")
+    lab.sh("rmmod memlease_pool")
+
+
 def machine_checks(tap, lab):
     lab.insmod()
     lab.insmod("mce-inject")
@@ -63,9 +69,21 @@ def calls(tap, lab):
     lab.sh("rmmod memlease_pool")
 
 
+def walks(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-walks", limit_s=400)
+    lab.sh("rmmod memlease_pool")
+
+
+def busy(tap, lab):
+    lab.insmod()
+    run(tap, lab, "pool-busy", limit_s=200)
+    lab.sh("rmmod memlease_pool")
+
+
 def storm(tap, lab):
     lab.insmod()
-    run(tap, lab, "pool-storm", SECONDS, limit_s=SECONDS + 60)
+    run(tap, lab, "pool-storm", SECONDS, limit_s=10 * SECONDS + 60)
     lab.sh("rmmod memlease_pool")
 
 
@@ -83,7 +101,7 @@ def kvm(tap, lab):
 
 # Kernels before 7.2 tell nobody of broken pages without a page structure.
 SINCE_7 = () if SERIES.startswith("6.") else (broken_pages,)
-PARTS = {part.__name__: part for part in (rules, touches, calls, machine_checks, *SINCE_7, storm, fuzz, kvm)}
+PARTS = {part.__name__: part for part in (rules, touches, view, calls, walks, busy, machine_checks, *SINCE_7, storm, fuzz, kvm)}
 
 
 def module(tap, *names):

@@ -2,7 +2,7 @@
 /*
  * pool-poison BASE BYTES mce|page: memory errors that the kernel reports, not the
  * daemon: machine checks that mce-inject makes up (mce), or pages that are declared
- * broken through sysfs, of which 7.2 and later tell those who map them (page).
+ * broken through sysfs, of which 7.2 and later tell the processes that map them (page).
  */
 #include "pool.h"
 
@@ -57,7 +57,7 @@ static void break_at(const char *how, uint64_t address)
 		put(INJECT "bank", BANK);
 		return;
 	}
-	/* Who does this is sent the worse of two signals: another process. */
+	/* Done by another process, for the one that does it is sent the worse of two signals. */
 	pid = fork();
 	if (!pid) {
 		put(OFFLINE, "%#llx", address);

@@ -277,7 +277,7 @@ static void test_slots(void)
 	is(lab_remove(id, SLOTS), 0, "and the window can go");
 }
 
-/* Who kept the node of a device that is gone does not get another one with it. */
+/* A node that was kept of a device that is gone does not open another device. */
 static void test_old_node(void)
 {
 	uint32_t window = lab_create("old", SLOTS);

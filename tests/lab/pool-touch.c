@@ -90,6 +90,7 @@ static void test_touch(void)
 {
 	struct memlease_touch t = {};
 	uint32_t blocks[SLOTS], i, wrong = 0;
+	char *other;
 	long before;
 
 	begin("touch");
@@ -106,13 +107,21 @@ static void test_touch(void)
 	for (i = 1; i < 32; i++) {
 		wrong += lab_write(mem + i * LAB_BLOCK + WORD, i) ||
 			 *(uint64_t *)(mem + i * LAB_BLOCK) != PATTERN + i ||
-			 *(uint64_t *)(lab_block(100 + i) + WORD) != i;
+			 lab_slot(window, i) != (MEMLEASE_SLOT_RESIDENT | (100 + i) << 2);
 	}
-	ok(!wrong, "so do writes, and both views show the same");
+	ok(!wrong, "so do writes");
 	ok(page_tables_kib() - before <= 4 * 4, "by entries of 2 MiB: page tables grew by %ld KiB only",
 	   page_tables_kib() - before);
+	other = lab_map_window(window_fd, SLOTS);
+	for (i = 1; i < 32; i++)
+		wrong += *(volatile uint64_t *)(other + i * LAB_BLOCK + WORD) != i;
+	ok(!wrong, "and another mapping shows the same");
+	munmap(other, SLOTS * LAB_BLOCK);
 	is(lab_change(MEMLEASE_POOL_UNMAP, window, 8, 8, 0, blocks), 8, "8 slots are unmapped");
 	ok(blocks[0] == 108 && blocks[7] == 115, "their blocks come back");
+	for (i = 0; i < 8; i++)
+		wrong += *(uint64_t *)(lab_block(blocks[i]) + WORD) != 8 + i;
+	ok(!wrong, "with what was written");
 	for (i = 0; i < 8; i++)
 		lab_supply(blocks[7 - i]);
 	ok(peek(mem + 8 * LAB_BLOCK) == PATTERN + 15, "the next touch gets another block");
@@ -330,9 +339,13 @@ static void test_retire(void)
 	is(-lab_write(mem + 4 * LAB_BLOCK, 1), 0, "the supply's next block is taken instead");
 	ok(lab_slot(window, 4) == (MEMLEASE_SLOT_RESIDENT | 62 << 2) && lab_rings->bad_supply == bad + 1,
 	   "and it is counted as bad");
+	*(uint64_t *)lab_block(63) = PATTERN;
 	is(retire(63), 0, "a block that is behind no slot breaks");
 	ok(lab_await(MEMLEASE_TOUCH_ERROR, &t) && !t.window && t.block == 63, "which is told as well");
-	ok(lab_read(lab_block(63), &value) == SIGBUS, "the daemon cannot touch it for the first time");
+	ok(lab_read(lab_block(63), &value) == SIGBUS && lab_bus_code == BUS_MCEERR_AR,
+	   "the daemon cannot touch it any more");
+	ok(lab_read(lab_block(60), &value) == SIGBUS && lab_bus_code == BUS_MCEERR_AR,
+	   "nor the other, for the first time");
 	is(retire(lab_blocks), -EINVAL, "no block");
 	is(lab_change(MEMLEASE_POOL_UNMAP, window, 2, 1, 0, blocks), 0, "UNMAP of the lost slot gives no block");
 	lab_supply(64);
@@ -365,8 +378,11 @@ static int by_size(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+/* Where a touch finds its block: behind the slot; in the supply; there, and the daemon has just looked at it. */
+enum place { BEHIND, SUPPLIED, SEEN };
+
 /* ns of the first access to a slot, in the middle of all rounds. */
-static double touch_ns(bool supply)
+static double touch_ns(enum place place)
 {
 	static double ns[COST_ROUNDS];
 	uint32_t blocks[SLOTS], i, round;
@@ -374,10 +390,12 @@ static double touch_ns(bool supply)
 
 	for (round = 0; round < COST_ROUNDS; round++) {
 		for (i = 0; i < SLOTS; i++) {
-			if (supply)
-				lab_put(100 + i);
-			else
+			if (place == SEEN)
+				*(volatile uint64_t *)lab_block(100 + i) = i;
+			if (place == BEHIND)
 				lab_map(window, i, 100 + i);
+			else
+				lab_put(100 + i);
 		}
 		began = lab_seconds();
 		for (i = 0; i < SLOTS; i++)
@@ -393,38 +411,49 @@ static double touch_ns(bool supply)
 /* A touch is a page fault, and a little more: most of it is the kernel's own. */
 static void test_cost(void)
 {
-	double there, unread, read;
+	double there, unread, read, seen;
 	pthread_t daemon;
 
 	begin("cost");
 	lab_commit(window, 0, SLOTS);
-	there = touch_ns(false);
+	there = touch_ns(BEHIND);
 	lab_put(90);
 	lab_write(mem, 1);	/* a record that stays unread: nobody is woken for the next */
 	lab_change(MEMLEASE_POOL_UNMAP, window, 0, 1, 0, &(uint32_t){ 0 });
-	unread = touch_ns(true);
+	unread = touch_ns(SUPPLIED);
+	seen = touch_ns(SEEN);
 	stop = false;
 	pthread_create(&daemon, NULL, read_touches, NULL);
 	lab_nap(200);
-	read = touch_ns(true);
+	read = touch_ns(SUPPLIED);
 	stop = true;
 	pthread_join(daemon, NULL);
 	/* How long is for a person to read: a busy machine is no fault of the module's. */
-	ok(there > 0 && unread > 0 && read > 0,
-	   "a page fault where a block is takes %.0f ns; with one from the supply %.0f; with a daemon that sleeps between them %.0f",
-	   there, unread, read);
+	ok(there > 0 && unread > 0 && seen > 0 && read > 0,
+	   "a page fault where a block is takes %.0f ns; with one from the supply %.0f; with one that the daemon has just looked at %.0f; with a daemon that sleeps between them %.0f",
+	   there, unread, seen, read);
 	end();
 }
 
-/* Last of all: afterwards vacant slots show nothing. */
+/* Last of all: afterwards the vacant slots of windows that were all committed show nothing. */
 static void test_zeros_break(void)
 {
+	uint32_t full = lab_create("full", 1), blocks;
+	char *mapped;
 	uint64_t value;
+	int fd = lab_open_window("full");
 
 	begin("zeros");
-	ok(!peek(mem), "zeros are read");
-	is(retire(0), 0, "the block of zeros breaks");
-	ok(lab_read(mem, &value) == SIGBUS && lab_bus_code == BUS_MCEERR_AR, "and is shown no more");
+	lab_commit(full, 0, 1);
+	mapped = lab_map_window(fd, 1);
+	lab_change(MEMLEASE_POOL_COMMIT, full, 0, 1, 0, &blocks);
+	ok(!peek(mem) && !peek(mapped), "zeros are read");
+	is(retire(0), 0, "the module's own block breaks");
+	ok(!peek(mem) && !peek(mem + 9 * LAB_BLOCK), "which a window with zeros of its own does not show");
+	ok(lab_read(mapped, &value) == SIGBUS && lab_bus_code == BUS_MCEERR_AR, "and one without shows no more");
+	munmap(mapped, LAB_BLOCK);
+	close(fd);
+	is(lab_remove(full, 1), 0, "it goes");
 	end();
 }
 

@@ -25,7 +25,7 @@ static void test_wait(void)
 	struct memlease_touch t = {};
 	uint64_t waits = lab_rings->waits;
 	pthread_t thread;
-	double began;
+	double began, took;
 	void *result;
 
 	begin("wait");
@@ -38,7 +38,10 @@ static void test_wait(void)
 	for (int i = 0; i < 50; i++)
 		munmap(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0),
 		       1 << 20);
-	ok(lab_seconds() - began < 1 && lab_rings->waiting == 1, "meanwhile its memory map is not locked");
+	/* Else this would take as long as the wait. */
+	took = lab_seconds() - began;
+	ok(took < MEMLEASE_POOL_WAIT_MS / 1000 / 3 && lab_rings->waiting == 1,
+	   "meanwhile its memory map is not locked (%.1f s)", took);
 	signal(SIGUSR1, on_alarm);
 	pthread_kill(thread, SIGUSR1);
 	lab_nap(300);
@@ -97,7 +100,7 @@ static void test_crowd(void)
 	end();
 }
 
-/* What a daemon has read dies with it: the next one hears of who waits all the same. */
+/* The records that a daemon has read go with it: the next one hears of tasks that wait, too. */
 static void test_next_daemon(void)
 {
 	struct memlease_touch t = {};
@@ -237,6 +240,87 @@ static void test_limit(void)
 	end();
 }
 
+#define FLOOD 300	/* more tasks than may tell at a time, each at a slot of its own */
+#define FEW 256		/* that may */
+#define LATE 20		/* whose time runs out */
+
+/* So many tasks, each at a slot of its own. */
+static void flood(pthread_t *threads, int n)
+{
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 << 10);
+	for (int i = 0; i < n; i++)
+		pthread_create(&threads[i], &attr, touch_slot, mem + i * LAB_BLOCK);
+}
+
+static uint32_t count_touches(uint32_t type)
+{
+	struct memlease_touch t;
+	uint32_t n = 0;
+
+	while (lab_touch(&t))
+		n += t.type == type && t.window == window;
+	return n;
+}
+
+/* Records that nobody has read yet. */
+static uint32_t told_now(void)
+{
+	return __atomic_load_n(&lab_rings->touches_head, __ATOMIC_ACQUIRE) - lab_rings->touches_tail;
+}
+
+/* What the tasks of one VM can have the ring hold: never all of it, or the daemon reads all slots of all VMs. */
+static void test_flood(void)
+{
+	uint64_t overflow = lab_rings->overflow;
+	pthread_t threads[FLOOD];
+	uint32_t tail, told, blocks[FLOOD];
+	double end;
+
+	lab_supply_clear();
+	lab_forget_touches();
+	window = lab_create("flood", FLOOD);
+	window_fd = lab_open_window("flood");
+	mem = lab_map_window(window_fd, FLOOD);
+	lab_commit(window, 0, FLOOD);
+	/* A ring that a slow daemon has left nearly full. */
+	tail = lab_rings->touches_tail;
+	lab_rings->touches_tail = tail - (MEMLEASE_POOL_TOUCHES - 8);
+	flood(threads, FLOOD);
+	while (lab_rings->waiting != FLOOD)
+		lab_nap(10);
+	lab_nap(600);
+	ok(lab_rings->overflow == overflow, "who waits loses no record, however full the ring is");
+	lab_rings->touches_tail = lab_rings->touches_head;
+	/* All that may come have come, however slow the tasks are, and no more come later. */
+	for (end = lab_seconds() + 30; lab_seconds() < end && told_now() < FEW;)
+		lab_nap(20);
+	lab_nap(600);
+	told = told_now();
+	ok(told == FEW, "%d tasks of one VM that wait leave %u records at a time", FLOOD, told);
+	end = lab_seconds() + 10;
+	for (told = 0; told < FLOOD && lab_seconds() < end; lab_nap(20))
+		told += count_touches(MEMLEASE_TOUCH_WAITING);
+	ok(told == FLOOD, "and all in the end (%u)", told);
+	lab_change(MEMLEASE_POOL_COMMIT, window, 0, FLOOD, 0, blocks);
+	for (int i = 0; i < FLOOD; i++)
+		pthread_join(threads[i], NULL);
+	lab_commit(window, 0, FLOOD);
+	lab_forget_touches();
+	set_wait_ms(1000);
+	flood(threads, LATE);
+	for (int i = 0; i < LATE; i++)
+		pthread_join(threads[i], NULL);
+	told = count_touches(MEMLEASE_TOUCH_TIMEOUT);
+	ok(told == 1, "waits that run into their limit leave one (%u)", told);
+	set_wait_ms(MEMLEASE_POOL_WAIT_MS);
+	munmap(mem, FLOOD * LAB_BLOCK);
+	close(window_fd);
+	is(lab_remove(window, FLOOD), 0, "the window goes");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 3)
@@ -250,5 +334,6 @@ int main(int argc, char **argv)
 	test_kill();
 	test_leave();
 	test_limit();
+	test_flood();
 	return lab_failures ? 1 : 0;
 }

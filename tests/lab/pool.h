@@ -143,7 +143,7 @@ static inline char *lab_block(uint32_t block)
 	return lab_view + block * LAB_BLOCK;
 }
 
-/* Put a block into the supply, without a word to those who wait. */
+/* Put a block into the supply, without waking tasks that wait. */
 static inline void lab_put(uint32_t block)
 {
 	uint32_t head = lab_rings->supply_head;
@@ -233,12 +233,24 @@ static inline int lab_map(uint32_t window, uint32_t slot, uint32_t block)
 }
 
 /* The old block, or -errno. */
-static inline int lab_move(uint32_t window, uint32_t slot, uint32_t block)
+static inline int lab_try_move(uint32_t window, uint32_t slot, uint32_t block)
 {
 	struct memlease_pool_map map = { .window = window, .slot = slot, .block = block };
 	int rc = call(MEMLEASE_POOL_MOVE, &map);
 
 	return rc ? rc : (int)map.block;
+}
+
+/* Again, while a process has the lock of its memory map. */
+static inline int lab_move(uint32_t window, uint32_t slot, uint32_t block)
+{
+	double end = lab_seconds() + 20;
+	int rc;
+
+	do
+		rc = lab_try_move(window, slot, block);
+	while (rc == -ETIME && lab_seconds() < end);
+	return rc;
 }
 
 static inline uint32_t lab_slot(uint32_t window, uint32_t slot)

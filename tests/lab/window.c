@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A program of the lab that maps a region of a VM's memory as QEMU does (a window's
- * device, or a file), in the place of a QEMU that a guest has taken over, and of who
- * looks for another VM's data.
+ * device, or a file), in the place of a QEMU that a guest has taken over, and of a
+ * process that looks for another VM's data.
  *
  *   window scan REGION WORD   count what is there: words of 8 bytes that are WORD (8
  *                             characters), zero, or others; one line

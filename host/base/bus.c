@@ -17,7 +17,10 @@ static void bus_error(int sig, siginfo_t *info, void *context)
 		guard = NULL;
 		siglongjmp(*env, 1);
 	}
-	/* Not ours: whoever was there before us; by default the fault repeats and ends us. */
+	/*
+	 * No guard of this thread: pass the signal to the handler that stood before. Where there
+	 * was none, the fault repeats under the default action, which ends the process.
+	 */
 	if (before.sa_flags & SA_SIGINFO) {
 		before.sa_sigaction(sig, info, context);
 	} else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {

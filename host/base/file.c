@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,9 +14,9 @@
 
 #include "cleanup.h"
 
-static int map_fd(int fd, size_t size, struct ml_map *map)
+static int map_fd(int fd, size_t size, int protection, struct ml_map *map)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *p = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
@@ -36,25 +37,37 @@ int ml_map_create(int dirfd, const char *name, size_t size, struct ml_map *map)
 	do {
 		ret = posix_fallocate(fd, 0, (off_t)size);
 	} while (ret == EINTR);
-	ret = ret ? -ret : map_fd(fd, size, map);
+	ret = ret ? -ret : map_fd(fd, size, PROT_READ | PROT_WRITE, map);
 	if (ret < 0)
 		unlinkat(dirfd, name, 0);
 	return ret;
 }
 
-int ml_map_open(int dirfd, const char *name, size_t least, struct ml_map *map)
+static int open_and_map(int dirfd, const char *name, size_t least, bool writable,
+			struct ml_map *map)
 {
 	ml_autoclose int fd = -1;
 	struct stat st;
 
-	fd = openat(dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	fd = openat(dirfd, name,
+		    (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || (uint64_t)st.st_size < least)
 		return -EUCLEAN;
-	return map_fd(fd, (size_t)st.st_size, map);
+	return map_fd(fd, (size_t)st.st_size, writable ? PROT_READ | PROT_WRITE : PROT_READ, map);
+}
+
+int ml_map_open(int dirfd, const char *name, size_t least, struct ml_map *map)
+{
+	return open_and_map(dirfd, name, least, true, map);
+}
+
+int ml_map_look(int dirfd, const char *name, size_t least, struct ml_map *map)
+{
+	return open_and_map(dirfd, name, least, false, map);
 }
 
 void ml_map_close(struct ml_map *map)
@@ -91,6 +104,30 @@ int ml_read_line(int dirfd, const char *path, char *buf, size_t size)
 	return (int)used;
 }
 
+/* Never onto a file that is there. Not every file system can promise that by itself. */
+static int rename_new(int dirfd, const char *from, const char *to)
+{
+	if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (faccessat(dirfd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
+}
+
+int ml_set_aside(int dirfd, const char *name, char *aside, size_t size)
+{
+	int ret = -EEXIST;
+
+	for (int i = 1; ret == -EEXIST && i <= ML_ASIDE_MAX; i++) {
+		if ((size_t)snprintf(aside, size, "%s.damaged-%d", name, i) >= size)
+			return -ENAMETOOLONG;
+		ret = rename_new(dirfd, name, aside);
+	}
+	return ret;
+}
+
 int ml_write_all(int fd, const void *data, size_t size)
 {
 	const char *p = data;
@@ -112,6 +149,30 @@ void ml_boot_id(char buf[ML_BOOT_ID_BYTES])
 {
 	if (ml_read_line(AT_FDCWD, "/proc/sys/kernel/random/boot_id", buf, ML_BOOT_ID_BYTES) < 0)
 		buf[0] = '\0';
+}
+
+DIR *ml_list_dir(int dirfd)
+{
+	ml_autoclose int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (dir)
+		ml_steal_fd(&fd);
+	return dir;
+}
+
+bool ml_fd_is_anon(int fd, const char *kind)
+{
+	char path[40], link[64], want[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return false;
+	link[n] = '\0';
+	snprintf(want, sizeof(want), "anon_inode:[%s]", kind);
+	return strcmp(link, want) == 0;
 }
 
 int ml_uuid_make(char buf[ML_UUID_TEXT])

@@ -27,21 +27,23 @@ static const char *const plain_prefix[] = { "error: ", "warning: ", "", "debug: 
 /* systemd names the device and inode of the stream it reads in JOURNAL_STREAM. */
 static bool journald_reads(void)
 {
-	static int known = -1;
+	static _Atomic int known = -1;	/* several threads may find out, all the same */
+	int reads = known;
 	const char *stream;
 	struct stat st;
 	char own[64];
 
-	if (known >= 0)
-		return known;
-	known = 0;
+	if (reads >= 0)
+		return reads;
+	reads = 0;
 	stream = getenv("JOURNAL_STREAM");
 	if (stream && fstat(STDERR_FILENO, &st) == 0) {
 		snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev,
 			 (unsigned long long)st.st_ino);
-		known = strcmp(own, stream) == 0;
+		reads = strcmp(own, stream) == 0;
 	}
-	return known;
+	known = reads;
+	return reads;
 }
 
 void ml_log_set_level(enum ml_log_level level)
@@ -76,7 +78,7 @@ void ml_log(enum ml_log_level level, const char *fmt, ...)
 	}
 	line[used] = '\n';
 	if (write(STDERR_FILENO, line, used + 1) < 0) {
-		/* Nowhere to say it. */
+		/* A log that cannot be written cannot be complained of. */
 	}
 	errno = saved;
 }

@@ -10,6 +10,11 @@
 
 typedef unsigned __int128 ml_u128;
 
+#define ML_U128_TEXT 40		/* bytes that hold any ml_u128_text(), NUL included */
+
+/* In decimal. Returns text. */
+const char *ml_u128_text(ml_u128 value, char text[ML_U128_TEXT]);
+
 /* The value, or the most that 64 bits hold. */
 static inline uint64_t ml_clamp64(ml_u128 v)
 {

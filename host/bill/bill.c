@@ -8,16 +8,16 @@
 
 #include <errno.h>
 #include <sqlite3.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../base/cleanup.h"
-#include "rate.h"
+#include "../meter/ledger.h"
 
 #define BILL_BUSY_TIMEOUT_MS 5000
+#define BILL_STEPS_PER_LOOK 10000	/* of SQLite's machine, about 1 ms */
 
 /* One row, and which VM it is of: names may repeat over time, ids do not. */
 struct row {
@@ -31,8 +31,7 @@ struct sheet {
 	size_t capacity;	/* of bill->lines */
 	int64_t last_vm_id;	/* of the last line, by VM */
 	const struct plans *plans;
-	char *why;
-	size_t why_size;
+	struct ml_why *why;
 };
 
 static void db_close(sqlite3 **db)
@@ -48,47 +47,39 @@ static void stmt_finalize(sqlite3_stmt **stmt)
 #define auto_db __attribute__((cleanup(db_close)))
 #define auto_stmt __attribute__((cleanup(stmt_finalize)))
 
-__attribute__((format(printf, 4, 5)))
-static int say(char *why, size_t size, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (size)
-		vsnprintf(why, size, fmt, ap);
-	va_end(ap);
-	return err;
-}
-
-static int say_sqlite(char *why, size_t size, sqlite3 *db, const char *path)
+static int refuse_sqlite(struct ml_why *why, sqlite3 *db, const char *path)
 {
 	int code = sqlite3_errcode(db) & 0xff;
-	int err = code == SQLITE_BUSY || code == SQLITE_LOCKED ? -EBUSY :
+	int err = code == SQLITE_INTERRUPT ? -ECANCELED :
+		  code == SQLITE_BUSY || code == SQLITE_LOCKED ? -EBUSY :
 		  code == SQLITE_NOMEM ? -ENOMEM : -EIO;
 
-	return say(why, size, err, "the ledger %s cannot be read: %s", path, sqlite3_errmsg(db));
+	return ml_refuse(why, err, "the ledger %s cannot be read: %s", path, sqlite3_errmsg(db));
 }
 
-static int ledger_open(const char *path, sqlite3 **db, char *why, size_t size)
+static int open_read_only(const char *path, sqlite3 **db, struct ml_why *why)
 {
 	auto_stmt sqlite3_stmt *stmt = NULL;
 	int version;
 
 	if (access(path, F_OK) && errno == ENOENT)
-		return say(why, size, -ENOENT, "there is no ledger at %s; memleased makes it when it starts", path);
+		return ml_refuse(why, -ENOENT,
+				 "there is no ledger at %s; memleased makes it when it starts",
+				 path);
 	if (sqlite3_open_v2(path, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
 		if (!*db)
 			return -ENOMEM;
-		return say_sqlite(why, size, *db, path);
+		return refuse_sqlite(why, *db, path);
 	}
 	sqlite3_busy_timeout(*db, BILL_BUSY_TIMEOUT_MS);
 	if (sqlite3_prepare_v2(*db, "PRAGMA user_version", -1, &stmt, NULL) != SQLITE_OK ||
 	    sqlite3_step(stmt) != SQLITE_ROW)
-		return say_sqlite(why, size, *db, path);
+		return refuse_sqlite(why, *db, path);
 	version = sqlite3_column_int(stmt, 0);
-	if (version != BILL_LEDGER_VERSION)
-		return say(why, size, -EPROTO, "the ledger %s has version %d, this program reads version %d; use the memleased that wrote it",
-			   path, version, BILL_LEDGER_VERSION);
+	if (version != LEDGER_VERSION)
+		return ml_refuse(why, -EPROTO,
+				 "the ledger %s has version %d, this program reads version %d; use the memleased that wrote it",
+				 path, version, LEDGER_VERSION);
 	return 0;
 }
 
@@ -157,9 +148,9 @@ static int row_read(struct sheet *sheet, sqlite3_stmt *stmt, struct row *row)
 	    column_u64(stmt, 10, &line->peak_resident_blocks) ||
 	    column_u64(stmt, 11, &line->touches) || column_u64(stmt, 12, &line->waits) ||
 	    column_u64(stmt, 13, &line->wait_ns) || line->until_ms < line->start_ms)
-		return say(sheet->why, sheet->why_size, -EUCLEAN,
-			   "the ledger's row of VM %lld at %lld ms holds a value that cannot be; was the ledger edited?",
-			   (long long)row->vm_id, (long long)line->start_ms);
+		return ml_refuse(sheet->why, -EUCLEAN,
+				 "the ledger's row of VM %lld at %lld ms holds a value that cannot be; was the ledger edited?",
+				 (long long)row->vm_id, (long long)line->start_ms);
 	line->usage.resident_block_ns = resident;
 	line->usage.committed_block_ns = committed;
 	line->usage.guarantee_block_ns = guarantee;
@@ -198,9 +189,9 @@ static int sheet_new_line(struct sheet *sheet, const struct row *row)
 	struct bill_line *line;
 
 	if (bill->count == BILL_LINES_MAX)
-		return say(sheet->why, sheet->why_size, -E2BIG,
-			   "the bill has more than %d lines; narrow it by tenant, name, from or to, or cut it by tenant",
-			   BILL_LINES_MAX);
+		return ml_refuse(sheet->why, -E2BIG,
+				 "the bill has more than %d lines; narrow it by tenant, name, from or to, or cut it by tenant",
+				 BILL_LINES_MAX);
 	if (bill->count == sheet->capacity) {
 		size_t capacity = sheet->capacity ? 2 * sheet->capacity : 16;
 		struct bill_line *lines = reallocarray(bill->lines, capacity, sizeof(*lines));
@@ -265,37 +256,65 @@ static int sheet_fill(struct sheet *sheet, sqlite3 *db, const char *path,
 	int code, err;
 
 	if (sqlite3_prepare_v2(db, bill_sql, -1, &stmt, NULL) != SQLITE_OK)
-		return say_sqlite(sheet->why, sheet->why_size, db, path);
+		return refuse_sqlite(sheet->why, db, path);
 	err = bind(stmt, filter);
 	if (err)
 		return err;
 	while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		if (filter->give_up && atomic_load(filter->give_up))
+			return ml_refuse(sheet->why, -ECANCELED, "the query was given up");
 		err = row_read(sheet, stmt, &row);
 		if (!err)
 			err = sheet_add(sheet, &row);
 		if (err == -EOVERFLOW)
-			say(sheet->why, sheet->why_size, err,
-			    "the bill's sums do not fit; narrow it by from and to");
+			ml_refuse(sheet->why, err,
+				  "the bill's sums do not fit; narrow it by from and to");
 		if (err)
 			return err;
 	}
 	if (code != SQLITE_DONE)
-		return say_sqlite(sheet->why, sheet->why_size, db, path);
+		return refuse_sqlite(sheet->why, db, path);
 	return 0;
 }
 
+/* A ledger that never began anew has no such table. */
+static int read_gaps(struct sheet *sheet, sqlite3 *db, const struct bill_filter *filter)
+{
+	auto_stmt sqlite3_stmt *stmt = NULL;
+	struct bill *bill = sheet->bill;
+
+	if (sqlite3_prepare_v2(db, "SELECT at_ms, file, reason FROM gap WHERE at_ms > ?1"
+			       " ORDER BY at_ms DESC", -1, &stmt, NULL) != SQLITE_OK)
+		return 0;
+	if (sqlite3_bind_int64(stmt, 1, filter->from_ms))
+		return -ENOMEM;
+	while (bill->gap_count < BILL_GAPS_MAX && sqlite3_step(stmt) == SQLITE_ROW) {
+		struct bill_gap *gap = &bill->gaps[bill->gap_count];
+		const char *reason = (const char *)sqlite3_column_text(stmt, 2);
+
+		gap->until_ms = sqlite3_column_int64(stmt, 0);
+		if (column_text(stmt, 1, gap->ledger, sizeof(gap->ledger)))
+			continue;
+		snprintf(gap->reason, sizeof(gap->reason), "%s", reason ? reason : "");
+		bill->gap_count++;
+	}
+	return 0;
+}
+
+static int has_to_give_up(void *give_up)
+{
+	return atomic_load((const atomic_bool *)give_up);
+}
+
 int bill_query(const char *ledger_path, const struct plans *plans,
-	       const struct bill_filter *filter, struct bill **out,
-	       char *why, size_t why_size)
+	       const struct bill_filter *filter, struct bill **out, struct ml_why *why)
 {
 	bill_auto struct bill *bill = calloc(1, sizeof(*bill));
-	struct sheet sheet = {
-		.bill = bill, .plans = plans, .why = why, .why_size = why_size,
-	};
+	struct sheet sheet = { .bill = bill, .plans = plans, .why = why };
 	auto_db sqlite3 *db = NULL;
 	int err;
 
-	say(why, why_size, 0, "out of memory");
+	ml_refuse(why, 0, "out of memory");
 	if (!bill)
 		return -ENOMEM;
 	snprintf(bill->currency, sizeof(bill->currency), "%s", plans_currency(plans));
@@ -303,9 +322,16 @@ int bill_query(const char *ledger_path, const struct plans *plans,
 	bill->to_ms = filter->to_ms;
 	bill->by = filter->by;
 	bill->total.priced = true;
-	err = ledger_open(ledger_path, &db, why, why_size);
+	if (plans_missing(plans))
+		return ml_refuse(why, -ENOENT, "query-bill: there are no prices: %s",
+				 plans_missing(plans));
+	err = open_read_only(ledger_path, &db, why);
+	if (!err && filter->give_up)
+		sqlite3_progress_handler(db, BILL_STEPS_PER_LOOK, has_to_give_up, (void *)filter->give_up);
 	if (!err)
 		err = sheet_fill(&sheet, db, ledger_path, filter);
+	if (!err)
+		err = read_gaps(&sheet, db, filter);
 	if (err)
 		return err;
 	*out = ml_steal_ptr(bill);

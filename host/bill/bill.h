@@ -12,20 +12,20 @@
 #ifndef ML_BILL_BILL_H
 #define ML_BILL_BILL_H
 
+#include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "plans.h"
+#include "rate.h"
 
 #define BILL_LINES_MAX 20000		/* lines of one bill */
 #define BILL_AMOUNT_DIGITS 6		/* decimals of an amount: micros of the currency */
-#define BILL_LEDGER_VERSION 1		/* PRAGMA user_version */
+#define BILL_GAPS_MAX 4
 #define BILL_UNPRICED_MAX 16		/* names of missing plans that a bill lists */
 
-typedef unsigned __int128 bill_u128;
-
-/* What one line is about. */
+/* What one line is about; ML_BILL_CUTS has the words, in this order. */
 enum bill_by {
 	BILL_BY_VM,
 	BILL_BY_TENANT,
@@ -39,15 +39,7 @@ struct bill_filter {
 	int64_t from_ms;	/* INT64_MIN: unbounded */
 	int64_t to_ms;		/* INT64_MAX: unbounded */
 	enum bill_by by;
-};
-
-struct bill_usage {
-	bill_u128 resident_block_ns;	/* exceeds 64 bits for a large host within hours */
-	bill_u128 committed_block_ns;
-	bill_u128 guarantee_block_ns;
-	int64_t covered_ms;		/* sum of the lengths of the periods counted */
-	bool priced;			/* false: a plan is missing, amount_micro says nothing */
-	int64_t amount_micro;
+	const atomic_bool *give_up;	/* or NULL; when it becomes true the query ends */
 };
 
 struct bill_line {
@@ -61,6 +53,12 @@ struct bill_line {
 	uint64_t touches, waits, wait_ns;
 };
 
+/* The ledger began in place of another, which could not be read: usage before is not in it. */
+struct bill_gap {
+	int64_t until_ms;
+	char ledger[PATH_MAX], reason[256];
+};
+
 struct bill {
 	char currency[PLANS_CURRENCY_MAX + 1];
 	int64_t from_ms, to_ms;		/* as in the filter */
@@ -71,25 +69,21 @@ struct bill {
 	/* Plans that rows name and plans.json does not; their lines and the total have no amount. */
 	size_t unpriced_count;
 	char unpriced[BILL_UNPRICED_MAX][LEND_NAME_MAX + 1];
+	/* Those that reach into the bill's time, the last ones first. */
+	size_t gap_count;
+	struct bill_gap gaps[BILL_GAPS_MAX];
 };
 
 /*
- * Price what the filter selects. -ENOENT (no ledger there), -EPROTO (a ledger of
+ * Price what the filter selects. -ENOENT (no ledger there, or no plans), -EPROTO (a ledger of
  * another version), -EUCLEAN (a row that cannot be), -E2BIG (more than
- * BILL_LINES_MAX lines), -EOVERFLOW, -ENOMEM, -EBUSY or -EIO (SQLite); *why then
+ * BILL_LINES_MAX lines), -EOVERFLOW, -ECANCELED (give_up), -ENOMEM, -EBUSY or -EIO (SQLite); *why then
  * holds one line for people. No rows is no error: a bill of 0 lines, amount 0.
  */
 int bill_query(const char *ledger_path, const struct plans *plans,
-	       const struct bill_filter *filter, struct bill **out,
-	       char *why, size_t why_size);
+	       const struct bill_filter *filter, struct bill **out, struct ml_why *why);
 
 void bill_free(struct bill *bill);
-
-/* "vm", "tenant" or "period" to *by; -EINVAL. */
-int bill_by_parse(const char *text, enum bill_by *by);
-
-/* What query-bill returns; a new reference, or NULL when out of memory. */
-json_t *bill_to_json(const struct bill *bill);
 
 static inline void bill_cleanup(struct bill **bill)
 {

@@ -70,20 +70,3 @@ const char *decimal_format(int64_t value, unsigned int digits, char text[DECIMAL
 		 (int)digits, value % unit);
 	return text;
 }
-
-const char *u128_format(unsigned __int128 value, char text[U128_TEXT_MAX])
-{
-	char *p = text + U128_TEXT_MAX - 1;
-
-	*p = '\0';
-	do {
-		*--p = (char)('0' + (int)(value % 10));
-		value /= 10;
-	} while (value);
-	/* The digits stand at the end; callers expect them at the start. */
-	for (char *to = text; ; to++, p++) {
-		*to = *p;
-		if (!*p)
-			return text;
-	}
-}

@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #define DECIMAL_TEXT_MAX 48	/* bytes that hold any decimal_format(), NUL included */
-#define U128_TEXT_MAX 40	/* bytes that hold any u128_format(), NUL included */
 
 /*
  * "12.5" with digits 3 becomes 12500. Digits with at most one point, which
@@ -21,7 +20,5 @@ int decimal_parse(const char *text, unsigned int digits, int64_t max, int64_t *o
 
 /* 12500 with digits 3 becomes "12.500"; value is not negative, digits at least 1. */
 const char *decimal_format(int64_t value, unsigned int digits, char text[DECIMAL_TEXT_MAX]);
-
-const char *u128_format(unsigned __int128 value, char text[U128_TEXT_MAX]);
 
 #endif /* ML_BILL_DECIMAL_H */

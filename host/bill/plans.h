@@ -4,7 +4,7 @@
  * writes. Prices are decimal strings and become exact integers; no floating
  * point touches them. Used by rate.c, report.c and the daemon, which refuses to
  * create a VM on a plan that is not there. Immutable once loaded: any thread
- * may read.
+ * that uses them may read.
  *
  *   {"currency": "EUR",
  *    "plans": {"standard": {"resident": "0.006", "committed": "0.0005", "guarantee": "0.002"}}}
@@ -12,10 +12,10 @@
 #ifndef ML_BILL_PLANS_H
 #define ML_BILL_PLANS_H
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/why.h"
 #include "../lend/lend.h"
 
 #define PLANS_MAX 1024			/* plans in one file */
@@ -40,12 +40,25 @@ struct plans;
  * price that is no decimal string within bounds), -E2BIG, or the system's; *why
  * then holds one line that names file, value and way out.
  */
-int plans_load(const char *path, struct plans **out, char *why, size_t why_size);
+int plans_load(const char *path, struct plans **out, struct ml_why *why);
 
 /* The same from text; source is the name that errors give it. */
-int plans_parse(const char *text, const char *source, struct plans **out,
-		char *why, size_t why_size);
+int plans_parse(const char *text, const char *source, struct plans **out, struct ml_why *why);
 
+/* The file as text, in malloc()'s memory; errors as of plans_load(). */
+int plans_read(const char *path, char **text, struct ml_why *why);
+
+/* No plans at all, for this reason: nothing can be priced. NULL: out of memory. */
+struct plans *plans_none(const char *why);
+/* That reason; NULL: these are plans. */
+const char *plans_missing(const struct plans *plans);
+
+/*
+ * Another user of the same plans, and the end of one: they stay until the last has put them.
+ * plans_free() is the end of the one who loaded them. Any thread.
+ */
+struct plans *plans_get(const struct plans *plans);
+void plans_put(struct plans *plans);
 void plans_free(struct plans *plans);
 
 /* NULL if there is none of this name. */
@@ -53,9 +66,6 @@ const struct plan *plans_find(const struct plans *plans, const char *name);
 size_t plans_count(const struct plans *plans);
 const struct plan *plans_at(const struct plans *plans, size_t i);
 const char *plans_currency(const struct plans *plans);
-
-/* What query-plans returns; a new reference, or NULL when out of memory. */
-json_t *plans_to_json(const struct plans *plans);
 
 static inline void plans_cleanup(struct plans **plans)
 {

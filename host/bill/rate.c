@@ -8,19 +8,21 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "../base/block.h"
+
 /* A price fits 2^50 and usage 2^64, so three products fit 128 bits without a check. */
 _Static_assert(PLANS_PRICE_MAX_NANO < (1LL << 50), "rate_row() relies on it");
 
 int rate_row(const struct plan *plan, uint64_t resident_block_ns, uint64_t committed_block_ns,
 	     uint64_t guarantee_block_ns, int64_t *amount_micro)
 {
-	const bill_u128 unit = (bill_u128)RATE_BLOCK_NS_PER_GIB_HOUR * RATE_NANO_PER_MICRO;
-	bill_u128 amount;
+	const ml_u128 unit = (ml_u128)ML_BLOCK_NS_PER_GIB_HOUR * RATE_NANO_PER_MICRO;
+	ml_u128 amount;
 
 	assert(plan->resident_nano >= 0 && plan->committed_nano >= 0 && plan->guarantee_nano >= 0);
-	amount = (bill_u128)resident_block_ns * (uint64_t)plan->resident_nano +
-		 (bill_u128)committed_block_ns * (uint64_t)plan->committed_nano +
-		 (bill_u128)guarantee_block_ns * (uint64_t)plan->guarantee_nano;
+	amount = (ml_u128)resident_block_ns * (uint64_t)plan->resident_nano +
+		 (ml_u128)committed_block_ns * (uint64_t)plan->committed_nano +
+		 (ml_u128)guarantee_block_ns * (uint64_t)plan->guarantee_nano;
 	amount = (amount + unit / 2) / unit;
 	if (amount > INT64_MAX)
 		return -EOVERFLOW;

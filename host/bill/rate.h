@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rating: the amount of one usage row. Pure; any thread.
+ * Rating: the amount of one usage row, and sums of such. Pure; any thread.
  */
 #ifndef ML_BILL_RATE_H
 #define ML_BILL_RATE_H
 
-#include "bill.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Block-nanoseconds in a GiB-hour. */
-#define RATE_BLOCK_NS_PER_GIB_HOUR (512ULL * 3600 * 1000000000)
+#include "../base/wide.h"
+#include "plans.h"
+
 #define RATE_NANO_PER_MICRO 1000
+
+struct bill_usage {
+	ml_u128 resident_block_ns;	/* exceeds 64 bits for a large host within hours */
+	ml_u128 committed_block_ns;
+	ml_u128 guarantee_block_ns;
+	int64_t covered_ms;		/* sum of the lengths of the periods counted */
+	bool priced;			/* false: a plan is missing, amount_micro says nothing */
+	int64_t amount_micro;
+};
 
 /*
  * Micros of the currency for one VM's metering period: the three usages, each

@@ -3,16 +3,15 @@
  * Bills and plans as JSON, in the shape that ctl/schema.json gives query-bill
  * and query-plans. Called by the control socket; formats, computes nothing.
  */
+#include "report.h"
+
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "bill.h"
+#include "../base/terms.h"
 #include "decimal.h"
 
-static const char *const by_names[] = {
-	[BILL_BY_VM] = "vm", [BILL_BY_TENANT] = "tenant", [BILL_BY_PERIOD] = "period",
-};
+static const char *const by_names[] = { ML_BILL_CUTS };
 
 int bill_by_parse(const char *text, enum bill_by *by)
 {
@@ -25,11 +24,11 @@ int bill_by_parse(const char *text, enum bill_by *by)
 	return -EINVAL;
 }
 
-static json_t *u128_json(bill_u128 value)
+static json_t *u128_json(ml_u128 value)
 {
-	char text[U128_TEXT_MAX];
+	char text[ML_U128_TEXT];
 
-	return json_string(u128_format(value, text));
+	return json_string(ml_u128_text(value, text));
 }
 
 /* Sets the keys that a line and the total share; 0 or -1, as Jansson does. */
@@ -78,6 +77,7 @@ static json_t *line_json(const struct bill_line *line)
 static int set_lists(json_t *root, const struct bill *bill)
 {
 	json_t *lines = json_array(), *unpriced = json_array(), *total = json_object();
+	json_t *gaps = json_array();
 	int failed = 0;
 
 	for (size_t i = 0; i < bill->count; i++)
@@ -85,6 +85,11 @@ static int set_lists(json_t *root, const struct bill *bill)
 	for (size_t i = 0; i < bill->unpriced_count; i++)
 		failed |= json_array_append_new(unpriced, json_string(bill->unpriced[i]));
 	failed |= set_usage(total, &bill->total);
+	for (size_t i = 0; i < bill->gap_count; i++)
+		failed |= json_array_append_new(gaps, json_pack(
+			"{s:I, s:s, s:s}", "until", (json_int_t)bill->gaps[i].until_ms,
+			"ledger", bill->gaps[i].ledger, "reason", bill->gaps[i].reason));
+	failed |= json_object_set_new(root, "gaps", gaps);
 	failed |= json_object_set_new(root, "lines", lines);
 	failed |= json_object_set_new(root, "total", total);
 	failed |= json_object_set_new(root, "unpriced-plans", unpriced);

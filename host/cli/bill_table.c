@@ -9,11 +9,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "../base/block.h"
+#include "../base/wide.h"
 #include "grid.h"
 #include "units.h"
 #include "when.h"
 
-#define BLOCK_NS_PER_GIB_HOUR (512ULL * 3600 * 1000000000)
 #define GIB_HOURS_SCALE 10000	/* four decimals */
 #define BLOCK_NS_DIGITS_MAX 34	/* times GIB_HOURS_SCALE still fits 128 bits */
 
@@ -24,14 +25,14 @@ struct cut {
 
 const char *gib_hours(const char *block_ns, char text[GIB_HOURS_TEXT_MAX])
 {
-	unsigned __int128 value = 0;
+	ml_u128 value = 0;
 	size_t len = block_ns ? strlen(block_ns) : 0;
 
 	if (!len || len > BLOCK_NS_DIGITS_MAX || strspn(block_ns, "0123456789") != len)
 		return "?";
 	for (; *block_ns; block_ns++)
 		value = value * 10 + (unsigned int)(*block_ns - '0');
-	value = (value * GIB_HOURS_SCALE + BLOCK_NS_PER_GIB_HOUR / 2) / BLOCK_NS_PER_GIB_HOUR;
+	value = (value * GIB_HOURS_SCALE + ML_BLOCK_NS_PER_GIB_HOUR / 2) / ML_BLOCK_NS_PER_GIB_HOUR;
 	/* 34 digits over 1.8e15 times 10000: at most 23 digits, 19 of them whole. */
 	snprintf(text, GIB_HOURS_TEXT_MAX, "%" PRIu64 ".%04u", (uint64_t)(value / GIB_HOURS_SCALE),
 		 (unsigned int)(value % GIB_HOURS_SCALE));

@@ -98,7 +98,10 @@ static void widths(const struct grid *t, size_t width[GRID_COLUMNS_MAX])
 	}
 }
 
-/* Columns of a line, those of width 0 left out; with a text at its end counted as far as it must be seen. */
+/*
+ * The width of a line; columns of width 0 are left out. least: a last column of text counts
+ * with GRID_TEXT_LEAST at most, because it may be cut to that.
+ */
 static size_t line_width(const struct grid *t, const size_t *width, bool least)
 {
 	size_t sum = 0;

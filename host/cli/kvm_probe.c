@@ -187,8 +187,8 @@ static void probe_child(int kvm, int fd)
 	_exit(err ? 1 : 0);
 }
 
-/* Wait for the child's end; its exit status, or -1 if it had to be killed. */
-static int reap(pid_t child, int fd, char *why, size_t why_size)
+/* Wait for the child's end: 0, -ETIME (killed), or -EPROTO and what the child said. */
+static int reap(pid_t child, int fd, struct ml_why *why)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	int status;
@@ -197,45 +197,35 @@ static int reap(pid_t child, int fd, char *why, size_t why_size)
 	if (poll(&p, 1, KVM_PROBE_TIMEOUT_MS) <= 0) {
 		kill(child, SIGKILL);
 		waitpid(child, &status, 0);
-		snprintf(why, why_size, "a guest of nine instructions did not end");
-		return -1;
+		return ml_refuse(why, -ETIME, "a guest of nine instructions did not end");
 	}
-	n = read(fd, why, why_size - 1);
-	why[n > 0 ? n : 0] = '\0';
+	n = read(fd, why->text, sizeof(why->text) - 1);
+	why->text[n > 0 ? n : 0] = '\0';
 	waitpid(child, &status, 0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	return why->text[0] ? -EPROTO : ml_refuse(why, -EPROTO, "the trial guest died");
 }
 
-bool kvm_probe(char *why, size_t why_size)
+int kvm_probe(struct ml_why *why)
 {
 	ml_autoclose int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), in = -1;
-	int pipes[2], status;
+	int pipes[2];
 	pid_t child;
 
-	if (kvm < 0) {
-		snprintf(why, why_size, "/dev/kvm: %s", strerror(errno));
-		return false;
-	}
-	if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
-		snprintf(why, why_size, "/dev/kvm is not KVM");
-		return false;
-	}
-	if (pipe2(pipes, O_CLOEXEC)) {
-		snprintf(why, why_size, "pipe: %s", strerror(errno));
-		return false;
-	}
+	if (kvm < 0)
+		return ml_refuse(why, -errno, "/dev/kvm: %s", strerror(errno));
+	if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		return ml_refuse(why, -EPROTO, "/dev/kvm is not KVM");
+	if (pipe2(pipes, O_CLOEXEC))
+		return ml_refuse(why, -errno, "pipe: %s", strerror(errno));
 	in = pipes[0];
 	fflush(NULL);
 	child = fork();
 	if (!child)
 		probe_child(kvm, pipes[1]);
 	close(pipes[1]);
-	if (child < 0) {
-		snprintf(why, why_size, "fork: %s", strerror(errno));
-		return false;
-	}
-	status = reap(child, in, why, why_size);
-	if (status && !why[0])
-		snprintf(why, why_size, "the trial guest died");
-	return !status;
+	if (child < 0)
+		return ml_refuse(why, -errno, "fork: %s", strerror(errno));
+	return reap(child, in, why);
 }

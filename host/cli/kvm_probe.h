@@ -6,16 +6,15 @@
 #ifndef ML_CLI_KVM_PROBE_H
 #define ML_CLI_KVM_PROBE_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "../base/why.h"
 
 #define KVM_PROBE_TIMEOUT_MS 3000
 
 /*
  * Run a few instructions of a 64-bit kernel under KVM, in a process of its own:
- * with ring 0, page tables, an interrupt and a port. false: *why says in a few
- * words what did not work.
+ * with ring 0, page tables, an interrupt and a port. 0, or -errno, and then
+ * why says in a few words what did not work.
  */
-bool kvm_probe(char *why, size_t why_size);
+int kvm_probe(struct ml_why *why);
 
 #endif /* ML_CLI_KVM_PROBE_H */

@@ -18,6 +18,9 @@
 
 #include "../base/cleanup.h"
 #include "../base/clock.h"
+#include "../base/walk.h"
+#include "ask.h"
+#include "exit.h"
 #include "view.h"
 
 #define POLL_US 100000
@@ -26,7 +29,27 @@
 
 extern char **environ;
 
-static volatile sig_atomic_t child_pid;
+static volatile sig_atomic_t child_pid, held_signal;
+
+static void hold(int signal)
+{
+	held_signal = signal;
+}
+
+void launch_hold_signals(void)
+{
+	struct sigaction held = { .sa_handler = hold }, ignore = { .sa_handler = SIG_IGN };
+
+	sigaction(SIGINT, &held, NULL);
+	sigaction(SIGTERM, &held, NULL);
+	sigaction(SIGHUP, &held, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int launch_signal(void)
+{
+	return held_signal;
+}
 
 static void pass_on(int signal)
 {
@@ -45,7 +68,7 @@ static void stay_behind(void)
 	sigaction(SIGQUIT, &ignore, NULL);
 }
 
-/* Signals that are passed on wait meanwhile: one that came before child_pid is set would be lost. */
+/* Signals to be passed on are blocked until child_pid is set, or one that comes before is lost. */
 static int spawn(const struct words *qemu, const posix_spawn_file_actions_t *files, short flags,
 		 pid_t *child)
 {
@@ -59,6 +82,7 @@ static int spawn(const struct words *qemu, const posix_spawn_file_actions_t *fil
 	defaults = passed;
 	sigaddset(&defaults, SIGINT);
 	sigaddset(&defaults, SIGQUIT);
+	sigaddset(&defaults, SIGPIPE);
 	sigprocmask(SIG_BLOCK, &passed, &before);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigdefault(&attr, &defaults);
@@ -85,6 +109,8 @@ int launch_foreground(const struct words *qemu)
 	int status;
 
 	stay_behind();
+	if (held_signal)
+		return 128 + held_signal;
 	if (spawn(qemu, NULL, 0, &child))
 		return CLI_FAILED;
 	while (waitpid(child, &status, 0) < 0)
@@ -109,15 +135,34 @@ static void show_tail(const char *path)
 	fwrite(text, 1, n, stderr);
 }
 
+int launch_log(const char *path)
+{
+	struct ml_why why = { "" };
+	ml_autoclose int fd = ml_walk_file(path, O_WRONLY, &why);
+
+	if (fd < 0) {
+		cli_error("run: %s", why.text);
+		return fd;
+	}
+	if (ftruncate(fd, 0)) {
+		cli_error("run: %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	return ml_steal_fd(&fd);
+}
+
 static int spawn_detached(const struct words *qemu, const char *log, pid_t *child)
 {
 	posix_spawn_file_actions_t files;
+	ml_autoclose int out = launch_log(log);
 	int err;
 
+	if (out < 0)
+		return out;
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
+	posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&files, out, STDERR_FILENO);
 	err = spawn(qemu, &files, POSIX_SPAWN_SETSID, child);
 	posix_spawn_file_actions_destroy(&files);
 	return err;
@@ -148,6 +193,12 @@ int launch_detached(const struct words *qemu, struct qmp *daemon, const char *na
 			cli_error("run: QEMU ended with status %d before the VM ran; it said (%s):",
 				  exit_status(status), log);
 			show_tail(log);
+			return CLI_FAILED;
+		}
+		if (held_signal) {
+			kill(child, SIGTERM);
+			waitpid(child, &status, 0);
+			cli_error("run: ended by signal %d before the VM ran", held_signal);
 			return CLI_FAILED;
 		}
 		running = is_running(daemon, name);

@@ -14,10 +14,11 @@
 #include <unistd.h>
 
 #include "../../proto/memlease_ioctl.h"
+#include "../base/block.h"
 #include "../base/cleanup.h"
+#include "qemu_jail.h"
 
-#define MIB_PER_BLOCK 2
-#define BLOCKS_PER_GIB 512
+#define CONSOLE_LOG_SET 99	/* of -add-fd; the user may have others */
 
 /* A comma inside a value of QEMU's is written twice. */
 static char *double_commas(const char *text)
@@ -79,8 +80,8 @@ static void add_machine(const struct vm_view *vm, const struct qemu_spec *spec, 
 	words_optf(out, "-accel", "%s", spec->kvm ? "kvm" : "tcg,thread=multi");
 	words_optf(out, "-cpu", "%s", spec->kvm ? kvm_cpu(vm) : "max");
 	words_optf(out, "-smp", "%d", spec->cpus);
-	words_optf(out, "-m", "%" PRIu64 "M,maxmem=%" PRIu64 "M", vm->boot_blocks * MIB_PER_BLOCK,
-		   (vm->boot_blocks + vm->window_blocks + QEMU_MAXMEM_SLACK_BLOCKS) * MIB_PER_BLOCK);
+	words_optf(out, "-m", "%" PRIu64 "M,maxmem=%" PRIu64 "M", vm->boot_blocks * ML_MIB_PER_BLOCK,
+		   (vm->boot_blocks + vm->window_blocks + QEMU_MAXMEM_SLACK_BLOCKS) * ML_MIB_PER_BLOCK);
 }
 
 static int add_backend(const char *id, const char *path, uint64_t blocks, struct words *out)
@@ -96,7 +97,7 @@ static int add_backend(const char *id, const char *path, uint64_t blocks, struct
 	 */
 	words_optf(out, "-object",
 		   "memory-backend-file,id=%s,size=%" PRIu64 "M,mem-path=%s,share=on,align=%s,prealloc=off,reserve=off",
-		   id, blocks * MIB_PER_BLOCK, quoted, blocks % BLOCKS_PER_GIB ? "2M" : "1G");
+		   id, blocks * ML_MIB_PER_BLOCK, quoted, blocks % ML_BLOCKS_PER_GIB ? "2M" : "1G");
 	return 0;
 }
 
@@ -165,7 +166,7 @@ static void add_kernel(const struct qemu_spec *spec, struct words *out)
 
 static int add_console(const struct vm_view *vm, const struct qemu_spec *spec, struct words *out)
 {
-	ml_autofree char *socket = NULL, *log = NULL, *quoted = NULL;
+	ml_autofree char *socket = NULL, *quoted = NULL;
 
 	if (!extra_has(spec, "-display") && !extra_has(spec, "-nographic"))
 		words_optf(out, "-display", "none");
@@ -176,13 +177,24 @@ static int add_console(const struct vm_view *vm, const struct qemu_spec *spec, s
 		return 0;
 	}
 	socket = qemu_side_file(vm, "console.sock");
-	log = qemu_side_file(vm, "console.log");
-	quoted = log ? double_commas(log) : NULL;
-	if (!socket || !quoted)
+	quoted = socket ? double_commas(socket) : NULL;
+	if (!quoted)
 		return -ENOMEM;
-	words_optf(out, "-chardev", "socket,id=console,path=%s,server=on,wait=off,logfile=%s,logappend=off",
-		   socket, quoted);
+	/* QEMU would follow a link that somebody has put at the log's path. */
+	words_optf(out, "-add-fd", "fd=%d,set=%d", spec->console_log, CONSOLE_LOG_SET);
+	words_optf(out, "-chardev", "socket,id=console,path=%s,server=on,wait=off,logfile=/dev/fdset/%d,logappend=off",
+		   quoted, CONSOLE_LOG_SET);
 	words_optf(out, "-serial", "chardev:console");
+	return 0;
+}
+
+static int add_monitor(const struct vm_view *vm, struct words *out)
+{
+	ml_autofree char *socket = double_commas(vm->qmp_socket);
+
+	if (!socket)
+		return -ENOMEM;
+	words_optf(out, "-qmp", "unix:%s,server=on,wait=off", socket);
 	return 0;
 }
 
@@ -192,8 +204,10 @@ int qemu_args(const struct vm_view *vm, const struct qemu_spec *spec, struct wor
 
 	add_machine(vm, spec, out);
 	err = add_memory(vm, out);
-	words_optf(out, "-qmp", "unix:%s,server=on,wait=off", vm->qmp_socket);
+	if (!err)
+		err = add_monitor(vm, out);
 	words_optf(out, "-device", "virtio-rng-pci");
+	qemu_jail_args(spec->uid, spec->extra, out);
 	if (!err)
 		err = add_disk(spec, out);
 	add_kernel(spec, out);

@@ -6,6 +6,7 @@
 #define ML_CLI_QEMU_ARGS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "view.h"
 #include "words.h"
@@ -22,6 +23,8 @@ struct qemu_spec {
 	const char *kernel, *initrd, *append;	/* or NULL */
 	bool detach;		/* console to a socket and a log, not to the terminal */
 	bool terminal;		/* standard input is one */
+	uint32_t uid;		/* whom it becomes once it has opened all; 0: it stays who it is */
+	int console_log;	/* detached: an open descriptor for what the console prints */
 	char **extra;		/* what followed "--", ended by NULL; or NULL */
 };
 

@@ -25,17 +25,17 @@ struct qmp {
 	size_t scanned;			/* up to here there is no newline */
 	json_t *events;			/* array, oldest first */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char error[QMP_WHY_MAX];
+	struct ml_why error;
 	char error_class[64];
 };
 
 __attribute__((format(printf, 3, 4)))
-static int fail(struct qmp *c, int err, const char *fmt, ...)
+static int qmp_fail(struct qmp *c, int err, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(c->error, sizeof(c->error), fmt, ap);
+	vsnprintf(c->error.text, sizeof(c->error.text), fmt, ap);
 	va_end(ap);
 	c->error_class[0] = '\0';
 	return err;
@@ -59,14 +59,17 @@ static int wait_for(struct qmp *c, short events, uint64_t deadline)
 		ms = now >= deadline ? 0 : (int)((deadline - now + 999999) / 1000000);
 	n = poll(&p, 1, ms);
 	if (n < 0)
-		return errno == EINTR ? -EINTR : fail(c, -errno, "%s: %s", c->path, strerror(errno));
+		return errno == EINTR ? -EINTR : qmp_fail(c, -errno, "%s: %s", c->path,
+							  strerror(errno));
 	if (!n)
-		return fail(c, -ETIMEDOUT, "%s: no answer in time; is the daemon stuck? its log may say", c->path);
+		return qmp_fail(c, -ETIMEDOUT,
+				"%s: no answer in time; is the daemon stuck? its log may say",
+				c->path);
 	return 0;
 }
 
 /* Read once into the buffer. */
-static int fill(struct qmp *c, uint64_t deadline)
+static int read_more(struct qmp *c, uint64_t deadline)
 {
 	ssize_t n;
 	int err = wait_for(c, POLLIN, deadline);
@@ -78,11 +81,11 @@ static int fill(struct qmp *c, uint64_t deadline)
 		char *buf;
 
 		if (size > 2 * QMP_MESSAGE_MAX_BYTES)
-			return fail(c, -EPROTO, "%s: a message of more than %d bytes", c->path,
-				    QMP_MESSAGE_MAX_BYTES);
+			return qmp_fail(c, -EPROTO, "%s: a message of more than %d bytes", c->path,
+					QMP_MESSAGE_MAX_BYTES);
 		buf = realloc(c->buf, size);
 		if (!buf)
-			return fail(c, -ENOMEM, "out of memory");
+			return qmp_fail(c, -ENOMEM, "out of memory");
 		c->buf = buf;
 		c->size = size;
 	}
@@ -90,9 +93,10 @@ static int fill(struct qmp *c, uint64_t deadline)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n < 0)
-		return fail(c, -ECONNRESET, "%s: %s", c->path, strerror(errno));
+		return qmp_fail(c, -ECONNRESET, "%s: %s", c->path, strerror(errno));
 	if (!n)
-		return fail(c, -ECONNRESET, "%s: the other side closed the connection", c->path);
+		return qmp_fail(c, -ECONNRESET, "%s: the other side closed the connection",
+				c->path);
 	c->len += (size_t)n;
 	return 0;
 }
@@ -108,7 +112,7 @@ static int read_message(struct qmp *c, uint64_t deadline, json_t **message)
 	while (!(newline = c->len > c->scanned ?
 		 memchr(c->buf + c->scanned, '\n', c->len - c->scanned) : NULL)) {
 		c->scanned = c->len;
-		err = fill(c, deadline);
+		err = read_more(c, deadline);
 		if (err)
 			return err;
 	}
@@ -119,8 +123,9 @@ static int read_message(struct qmp *c, uint64_t deadline, json_t **message)
 	c->scanned = 0;
 	if (!*message || !json_is_object(*message)) {
 		json_decref(*message);
-		return fail(c, -EPROTO, "%s: this is no control socket, it does not answer in QMP's format",
-			    c->path);
+		return qmp_fail(c, -EPROTO,
+				"%s: this is no control socket, it does not answer in QMP's format",
+				c->path);
 	}
 	return 0;
 }
@@ -137,7 +142,7 @@ static int write_all(struct qmp *c, const char *data, size_t len, uint64_t deadl
 			continue;
 		}
 		if (errno != EAGAIN && errno != EINTR)
-			return fail(c, -ECONNRESET, "%s: %s", c->path, strerror(errno));
+			return qmp_fail(c, -ECONNRESET, "%s: %s", c->path, strerror(errno));
 		err = wait_for(c, POLLOUT, deadline);
 		if (err && err != -EINTR)
 			return err;
@@ -161,11 +166,11 @@ static int send_command(struct qmp *c, const char *command, json_t *arguments, u
 
 	json_decref(message);
 	if (!text)
-		return fail(c, -EINVAL, "%s: an argument is not UTF-8", command);
+		return qmp_fail(c, -EINVAL, "%s: an argument is not UTF-8", command);
 	len = asprintf(&line, "%s\n", text);
 	if (len < 0) {
 		line = NULL;
-		return fail(c, -ENOMEM, "out of memory");
+		return qmp_fail(c, -ENOMEM, "out of memory");
 	}
 	return write_all(c, line, (size_t)len, deadline);
 }
@@ -184,8 +189,9 @@ static int take_answer(struct qmp *c, json_t *message, json_t **ret)
 	desc = json_string_value(json_object_get(error, "desc"));
 	class = json_string_value(json_object_get(error, "class"));
 	if (!desc || !class)
-		return fail(c, -EPROTO, "%s: an answer that is neither a result nor an error", c->path);
-	fail(c, 0, "%s", desc);
+		return qmp_fail(c, -EPROTO, "%s: an answer that is neither a result nor an error",
+				c->path);
+	qmp_fail(c, 0, "%s", desc);
 	snprintf(c->error_class, sizeof(c->error_class), "%s", class);
 	return -EREMOTEIO;
 }
@@ -245,7 +251,7 @@ int qmp_event(struct qmp *c, int timeout_ms, json_t **event)
 
 const char *qmp_error(const struct qmp *c)
 {
-	return c->error;
+	return c->error.text;
 }
 
 const char *qmp_error_class(const struct qmp *c)
@@ -264,7 +270,9 @@ static int negotiate(struct qmp *c, int timeout_ms)
 	if (err)
 		return err;
 	if (!json_object_get(message, "QMP"))
-		err = fail(c, -EPROTO, "%s: this is no control socket, it does not greet as QMP does", c->path);
+		err = qmp_fail(c, -EPROTO,
+			       "%s: this is no control socket, it does not greet as QMP does",
+			       c->path);
 	json_decref(message);
 	if (err)
 		return err;
@@ -278,24 +286,25 @@ static int connect_to(struct qmp *c, const char *path)
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
 	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return fail(c, -ENAMETOOLONG, "'%s' cannot be a socket's path: it must have 1 to %zu bytes",
-			    path, sizeof(addr.sun_path) - 1);
+		return qmp_fail(c, -ENAMETOOLONG,
+				"'%s' cannot be a socket's path: it must have 1 to %zu bytes", path,
+				sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
 	strcpy(c->path, path);
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
-		return fail(c, -errno, "socket: %s", strerror(errno));
+		return qmp_fail(c, -errno, "socket: %s", strerror(errno));
 	if (connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)))
-		return fail(c, -errno, "%s: %s", path, strerror(errno));
+		return qmp_fail(c, -errno, "%s: %s", path, strerror(errno));
 	return 0;
 }
 
-int qmp_open(const char *path, int timeout_ms, struct qmp **out, char why[QMP_WHY_MAX])
+int qmp_open(const char *path, int timeout_ms, struct qmp **out, struct ml_why *why)
 {
 	auto_qmp struct qmp *c = calloc(1, sizeof(*c));
 	int err;
 
-	snprintf(why, QMP_WHY_MAX, "out of memory");
+	ml_refuse(why, -ENOMEM, "out of memory");
 	if (!c)
 		return -ENOMEM;
 	c->fd = -1;
@@ -306,7 +315,7 @@ int qmp_open(const char *path, int timeout_ms, struct qmp **out, char why[QMP_WH
 	if (!err)
 		err = negotiate(c, timeout_ms);
 	if (err) {
-		memcpy(why, c->error, QMP_WHY_MAX);
+		*why = c->error;
 		return err;
 	}
 	*out = ml_steal_ptr(c);

@@ -9,18 +9,19 @@
 #include <jansson.h>
 #include <stddef.h>
 
-#define QMP_WHY_MAX 512
+#include "../base/why.h"
+
 #define QMP_MESSAGE_MAX_BYTES (64 << 20)
 #define QMP_EVENTS_MAX 1024		/* kept while nobody asks; older ones go */
 
 struct qmp;
 
 /*
- * Connect, read the greeting, negotiate. *why gets one line. -ENOENT or
+ * Connect, read the greeting, negotiate. why gets one line. -ENOENT or
  * -ECONNREFUSED (nobody there), -EACCES, -ETIMEDOUT, -EPROTO (not QMP), or the
  * system's.
  */
-int qmp_open(const char *path, int timeout_ms, struct qmp **out, char why[QMP_WHY_MAX]);
+int qmp_open(const char *path, int timeout_ms, struct qmp **out, struct ml_why *why);
 void qmp_close(struct qmp *c);
 
 /*

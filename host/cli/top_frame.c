@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../proto/memlease_abi.h"
 #include "../base/cleanup.h"
 #include "grid.h"
 #include "units.h"
@@ -198,7 +199,7 @@ static const char *size_of(const json_t *json, const char *key, uint64_t unit, c
 	return size_format(value > 0 ? (uint64_t)value * unit : 0, text);
 }
 
-/* Where the daemon zeroes, as query-pool tells it: a line, and how many these are. */
+/* Print a line about zeroing, where the daemon zeroes. Returns the number of lines. */
 static size_t put_zeroing(FILE *out, const json_t *pool, const struct top_look *look)
 {
 	const json_t *zeroing = json_object_get(pool, "zeroing");
@@ -206,13 +207,13 @@ static size_t put_zeroing(FILE *out, const json_t *pool, const struct top_look *
 
 	if (!json_is_string(json_object_get(zeroing, "engine")))
 		return 0;
-	/* Due: dirty ones that are to be clean soon. */
+	/* "due": dirty blocks that are to be clean soon. */
 	put_line(out, look->width, "Zeroing %s/s, clean %s, supply %s, dirty %s, due %s",
 		 size_of(zeroing, "bytes-per-second", 1, a),
-		 size_of(pool, "clean-blocks", SIZE_BLOCK_BYTES, b),
-		 size_of(pool, "supply-blocks", SIZE_BLOCK_BYTES, c),
-		 size_of(pool, "dirty-blocks", SIZE_BLOCK_BYTES, d),
-		 size_of(zeroing, "backlog-blocks", SIZE_BLOCK_BYTES, e));
+		 size_of(pool, "clean-blocks", MEMLEASE_BLOCK_BYTES, b),
+		 size_of(pool, "supply-blocks", MEMLEASE_BLOCK_BYTES, c),
+		 size_of(pool, "dirty-blocks", MEMLEASE_BLOCK_BYTES, d),
+		 size_of(zeroing, "backlog-blocks", MEMLEASE_BLOCK_BYTES, e));
 	return 1;
 }
 

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../proto/memlease_abi.h"
+
 #define SPAN_MAX_MS (10LL * 365 * 86400 * 1000)
 
 /* Digits at *p to *value; -EINVAL if there are none. */
@@ -50,9 +52,9 @@ const char *size_format(uint64_t bytes, char text[SIZE_TEXT_MAX])
 
 const char *size_format_blocks(uint64_t blocks, char text[SIZE_TEXT_MAX])
 {
-	if (blocks > UINT64_MAX / SIZE_BLOCK_BYTES)
-		blocks = UINT64_MAX / SIZE_BLOCK_BYTES;
-	return size_format(blocks * SIZE_BLOCK_BYTES, text);
+	if (blocks > UINT64_MAX / MEMLEASE_BLOCK_BYTES)
+		blocks = UINT64_MAX / MEMLEASE_BLOCK_BYTES;
+	return size_format(blocks * MEMLEASE_BLOCK_BYTES, text);
 }
 
 int span_parse(const char *text, int64_t *ms)

@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIZE_BLOCK_BYTES (2ULL << 20)
 #define SIZE_TEXT_MAX 32	/* bytes that hold any text made here, NUL included */
 
 /* "256 MiB", "1.50 GiB": two decimals from a GiB on, rounded down; text is returned. */

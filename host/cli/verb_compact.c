@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "units.h"
+#include "verb.h"
 #include "view.h"
 
 #define POLL_US 200000
@@ -56,26 +58,36 @@ static int compact(struct qmp *c, int gib, bool json)
 	return CLI_OK;
 }
 
-int verb_compact(int argc, char **argv)
+struct options {
+	struct arg_number gib;
+	const char *socket;
+	bool json;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	struct arg_number gib = { false, 1 };
-	const char *socket = NULL;
-	bool json = false;
-	const struct arg_opt opts[] = {
-		{ .name = "gib", .kind = ARG_INT, .to = &gib, .value = "N", .min = 1, .max = GIB_MAX, .help = "so many GiB, 1 unless given" },
-		CLI_OPT_JSON(&json),
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "compact", .synopsis = "[--gib N] [--json]",
-		.about = "Move blocks of running VMs together until so many more GiB of the pool are wholly\nfree, as far as that can be, and say what came of it. VMs go on; who touches a block\nthat is being moved waits for less than a millisecond. Only for a reserved pool.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { .gib = { false, 1 } };
+	int answer = args_parse(&verb_compact, argc, argv, &o);
 	auto_qmp struct qmp *c = NULL;
 
 	if (answer)
-		return cli_args_exit(answer);
-	c = cli_connect(socket);
-	return c ? compact(c, (int)gib.value, json) : CLI_FAILED;
+		return args_exit(answer);
+	c = cli_connect(o.socket);
+	return c ? compact(c, (int)o.gib.value, o.json) : CLI_FAILED;
 }
+
+static const struct arg_opt opts[] = {
+	{ .name = "gib", .kind = ARG_INT, .at = AT(gib), .value = "N", .min = 1, .max = GIB_MAX,
+	  .help = "so many GiB, 1 unless given" },
+	ARG_OPT_JSON(AT(json)),
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_compact = {
+	.name = "compact", .brief = "empty whole GiBs of a reserved pool",
+	.synopsis = "[--gib N] [--json]",
+	.about = "Move blocks of running VMs together until so many more GiB of the pool are wholly\nfree, as far as that can be, and say what came of it. VMs go on; who touches a block\nthat is being moved waits for less than a millisecond. Only for a reserved pool.",
+	ARG_OPTS(opts), .run = run,
+};

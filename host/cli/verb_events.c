@@ -9,8 +9,10 @@
 
 #include "../base/clock.h"
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "units.h"
+#include "verb.h"
 #include "when.h"
 
 struct follow {
@@ -84,8 +86,7 @@ static bool show(const struct follow *f, const json_t *event)
 	} else {
 		print_line(event, data);
 	}
-	fflush(stdout);
-	return !ferror(stdout);
+	return !cli_flush() && !ferror(stdout);
 }
 
 static int follow(struct qmp *c, struct follow *f)
@@ -115,34 +116,45 @@ static int follow(struct qmp *c, struct follow *f)
 	return CLI_OK;
 }
 
-int verb_events(int argc, char **argv)
+struct options {
+	struct follow f;
+	struct arg_number count, timeout;
+	const char *socket;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	struct arg_number count = { 0 }, timeout = { 0 };
-	const char *socket = NULL;
-	struct follow f = { .count = -1, .timeout_ms = -1 };
-	const struct arg_opt opts[] = {
-		{ .name = "vm", .kind = ARG_TEXT, .to = &f.vm, .value = "NAME", .help = "only those of this VM" },
-		{ .name = "count", .kind = ARG_INT, .to = &count, .value = "N", .min = 1, .max = INT32_MAX,
-		  .help = "stop after N events" },
-		{ .name = "timeout", .kind = ARG_SPAN, .to = &timeout, .value = "TIME",
-		  .help = "stop after this time, such as 10s" },
-		{ .name = "json", .kind = ARG_FLAG, .to = &f.json, .help = "print JSON, a line per event" },
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "events", .synopsis = "[--vm NAME] [--count N] [--timeout TIME] [--json]",
-		.about = "Follow what happens: VMs that start and end, targets, a pool that runs short.\nPrints a line per event until interrupted.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { .f = { .count = -1, .timeout_ms = -1 } };
+	int answer = args_parse(&verb_events, argc, argv, &o);
 	auto_qmp struct qmp *c = NULL;
 
 	if (answer)
-		return cli_args_exit(answer);
-	if (count.given)
-		f.count = count.value;
-	if (timeout.given)
-		f.timeout_ms = timeout.value;
-	c = cli_connect(socket);
-	return c ? follow(c, &f) : CLI_FAILED;
+		return args_exit(answer);
+	if (o.count.given)
+		o.f.count = o.count.value;
+	if (o.timeout.given)
+		o.f.timeout_ms = o.timeout.value;
+	c = cli_connect(o.socket);
+	return c ? follow(c, &o.f) : CLI_FAILED;
 }
+
+static const struct arg_opt opts[] = {
+	{ .name = "vm", .kind = ARG_TEXT, .at = AT(f.vm), .value = "NAME",
+	  .listed_by = "list --names", .help = "only those of this VM" },
+	{ .name = "count", .kind = ARG_INT, .at = AT(count), .value = "N", .min = 1,
+	  .max = INT32_MAX, .help = "stop after N events" },
+	{ .name = "timeout", .kind = ARG_SPAN, .at = AT(timeout), .value = "TIME",
+	  .help = "stop after this time, such as 10s" },
+	{ .name = "json", .kind = ARG_FLAG, .at = AT(f.json),
+	  .help = "print JSON, a line per event" },
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_events = {
+	.name = "events", .brief = "follow what happens",
+	.synopsis = "[--vm NAME] [--count N] [--timeout TIME] [--json]",
+	.about = "Follow what happens: VMs that start and end, targets, a pool that runs short.\nPrints a line per event until interrupted.",
+	ARG_OPTS(opts), .run = run,
+};

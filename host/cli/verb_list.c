@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "args.h"
-#include "cli.h"
-#include "units.h"
+#include "ask.h"
+#include "exit.h"
 #include "grid.h"
+#include "units.h"
+#include "verb.h"
 #include "view.h"
 
 static const struct grid_column columns[] = {
@@ -23,7 +25,7 @@ static void add_size(struct grid *t, uint64_t blocks)
 	grid_add(t, size_format_blocks(blocks, text));
 }
 
-static void add_vm(struct grid *t, const struct vm_view *vm)
+static void add_vm_cells(struct grid *t, const struct vm_view *vm)
 {
 	char remark[VIEW_TEXT_MAX];
 
@@ -52,19 +54,16 @@ static int print_table(const json_t *vms, const char *tenant)
 {
 	auto_grid struct grid *t = grid_new(columns, sizeof(columns) / sizeof(columns[0]));
 	struct vm_view vm;
-	size_t i, shown = 0;
 	json_t *json;
+	size_t i;
 
 	if (!t)
 		return CLI_FAILED;
 	json_array_foreach(vms, i, json) {
 		vm_view(json, &vm);
-		if (tenant && strcmp(tenant, vm.tenant))
-			continue;
-		add_vm(t, &vm);
-		shown++;
+		add_vm_cells(t, &vm);
 	}
-	if (!shown) {
+	if (!json_array_size(vms)) {
 		if (tenant)
 			printf("Tenant '%s' has no VM.\n", tenant);
 		else
@@ -74,43 +73,62 @@ static int print_table(const json_t *vms, const char *tenant)
 	return grid_print(t, stdout, grid_terminal_width(stdout)) ? CLI_FAILED : CLI_OK;
 }
 
-int verb_list(int argc, char **argv)
+/* Leaves the VMs of this tenant. Before anything is printed, so that every form of the list is cut. */
+static void keep_tenant(json_t *vms, const char *tenant)
 {
-	const char *socket = NULL, *tenant = NULL;
-	bool json = false, names = false;
-	const struct arg_opt opts[] = {
-		{ .name = "tenant", .kind = ARG_TEXT, .to = &tenant, .value = "TENANT",
-		  .help = "only the VMs of this tenant" },
-		{ .name = "names", .kind = ARG_FLAG, .to = &names, .help = "print nothing but the names" },
-		CLI_OPT_JSON(&json),
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "list", .synopsis = "[--tenant TENANT] [--json]",
-		.about = "List the VMs with their memory: resident is what the host holds for a VM now\nand what is billed; committed is what the guest may touch.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-	};
-	int answer = args_parse(&spec, argc, argv);
-	auto_qmp struct qmp *c = NULL;
-	auto_json json_t *vms = NULL;
-
-	if (answer)
-		return cli_args_exit(answer);
-	c = cli_connect(socket);
-	if (!c)
-		return CLI_FAILED;
-	vms = cli_call(c, "query-vms", NULL);
-	if (!vms)
-		return CLI_FAILED;
-	if (names)
-		return print_names(vms);
-	if (!json)
-		return print_table(vms, tenant);
-	for (size_t i = json_array_size(vms); tenant && i-- > 0; ) {
+	for (size_t i = json_array_size(vms); i-- > 0; ) {
 		const char *of = json_string_value(json_object_get(json_array_get(vms, i), "tenant"));
 
 		if (!of || strcmp(of, tenant))
 			json_array_remove(vms, i);
 	}
-	return cli_print_json(vms);
 }
+
+struct options {
+	const char *socket, *tenant;
+	bool json, names;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int answer = args_parse(&verb_list, argc, argv, &o);
+	auto_qmp struct qmp *c = NULL;
+	auto_json json_t *vms = NULL;
+
+	if (answer)
+		return args_exit(answer);
+	if (o.names && o.json) {
+		cli_error("list: --names and --json contradict each other; give one of them");
+		return CLI_USAGE;
+	}
+	c = cli_connect(o.socket);
+	if (!c)
+		return CLI_FAILED;
+	vms = cli_call(c, "query-vms", NULL);
+	if (!vms)
+		return CLI_FAILED;
+	if (o.tenant)
+		keep_tenant(vms, o.tenant);
+	if (o.names)
+		return print_names(vms);
+	return o.json ? cli_print_json(vms) : print_table(vms, o.tenant);
+}
+
+static const struct arg_opt opts[] = {
+	{ .name = "tenant", .kind = ARG_TEXT, .at = AT(tenant), .value = "TENANT",
+	  .help = "only the VMs of this tenant" },
+	{ .name = "names", .kind = ARG_FLAG, .at = AT(names),
+	  .help = "print nothing but the names" },
+	ARG_OPT_JSON(AT(json)),
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_list = {
+	.name = "list", .brief = "the VMs, a line each",
+	.synopsis = "[--tenant TENANT] [--names | --json]",
+	.about = "List the VMs with their memory: resident is what the host holds for a VM now\nand what is billed; committed is what the guest may touch.",
+	ARG_OPTS(opts), .run = run,
+};

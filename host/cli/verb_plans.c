@@ -5,8 +5,10 @@
 #include <stdio.h>
 
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "grid.h"
+#include "verb.h"
 
 static const struct grid_column columns[] = {
 	{ "PLAN", 0, 0 }, { "RESIDENT", 1, 0 }, { "COMMITTED", 1, 0 }, { "GUARANTEE", 1, 0 },
@@ -32,39 +34,53 @@ static int print_table(const json_t *plans)
 	return CLI_OK;
 }
 
-int verb_plans(int argc, char **argv)
+struct options {
+	const char *socket;
+	bool json, names;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	const char *socket = NULL;
-	bool json = false, names = false;
-	const struct arg_opt opts[] = {
-		{ .name = "names", .kind = ARG_FLAG, .to = &names, .help = "print nothing but the names" },
-		CLI_OPT_JSON(&json),
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "plans", .synopsis = "[--json]",
-		.about = "Show the plans and their prices.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { 0 };
+	int answer = args_parse(&verb_plans, argc, argv, &o);
 	auto_qmp struct qmp *c = NULL;
 	auto_json json_t *plans = NULL;
 	json_t *plan;
 	size_t i;
 
 	if (answer)
-		return cli_args_exit(answer);
-	c = cli_connect(socket);
+		return args_exit(answer);
+	if (o.names && o.json) {
+		cli_error("plans: --names and --json contradict each other; give one of them");
+		return CLI_USAGE;
+	}
+	c = cli_connect(o.socket);
 	if (!c)
 		return CLI_FAILED;
 	plans = cli_call(c, "query-plans", NULL);
 	if (!plans)
 		return CLI_FAILED;
-	if (json)
+	if (o.json)
 		return cli_print_json(plans);
-	if (!names)
+	if (!o.names)
 		return print_table(plans);
 	json_array_foreach(json_object_get(plans, "plans"), i, plan)
 		printf("%s\n", cli_text(plan, "name"));
 	return CLI_OK;
 }
+
+static const struct arg_opt opts[] = {
+	{ .name = "names", .kind = ARG_FLAG, .at = AT(names),
+	  .help = "print nothing but the names" },
+	ARG_OPT_JSON(AT(json)),
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_plans = {
+	.name = "plans", .brief = "plans and prices",
+	.synopsis = "[--names | --json]",
+	.about = "Show the plans and their prices.",
+	ARG_OPTS(opts), .run = run,
+};

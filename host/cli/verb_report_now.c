@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "units.h"
+#include "verb.h"
 #include "view.h"
 
 #define POLL_US 100000
@@ -55,26 +57,33 @@ static int report(struct qmp *c, const char *name, bool json)
 	return CLI_OK;
 }
 
-int verb_report_now(int argc, char **argv)
+struct options {
+	const char *socket, *name;
+	bool json;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	const char *socket = NULL, *name = NULL;
-	bool json = false;
-	const struct arg_opt opts[] = {
-		CLI_OPT_JSON(&json),
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "report-now", .synopsis = "NAME [--json]",
-		.about = "Ask the guest of a VM to report its free memory at once, and say what came.\nGuests report by themselves within seconds; this is for those in a hurry.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-		.positional = &name, .positional_min = 1, .positional_max = 1,
-		.positional_name = "a VM's name",
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { 0 };
+	int answer = args_parse(&verb_report_now, argc, argv, &o);
 	auto_qmp struct qmp *c = NULL;
 
 	if (answer)
-		return cli_args_exit(answer);
-	c = cli_connect(socket);
-	return c ? report(c, name, json) : CLI_FAILED;
+		return args_exit(answer);
+	c = cli_connect(o.socket);
+	return c ? report(c, o.name, o.json) : CLI_FAILED;
 }
+
+static const struct arg_opt opts[] = {
+	ARG_OPT_JSON(AT(json)),
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_report_now = {
+	.name = "report-now", .brief = "ask a guest for its free memory at once",
+	.synopsis = "NAME [--json]",
+	.about = "Ask the guest of a VM to report its free memory at once, and say what came.\nGuests report by themselves within seconds; this is for those in a hurry.",
+	ARG_OPTS(opts), .words = ARG_WORDS_VM(AT(name), 1), .run = run,
+};

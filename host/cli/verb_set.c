@@ -10,16 +10,18 @@
 #include <unistd.h>
 
 #include "../base/clock.h"
+#include "../base/terms.h"
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "units.h"
+#include "verb.h"
 #include "view.h"
 
 #define POLL_US 100000
 #define GRACE_MS 3000		/* after the deadline, for the guest's last word */
-#define DEFAULT_DEADLINE_MS 10000
 
-struct change {
+struct wish {
 	const char *name;
 	const char *target;	/* as written, or NULL */
 	struct arg_number limit, guarantee, deadline;
@@ -27,7 +29,7 @@ struct change {
 };
 
 /* vm-set's arguments, or NULL after a complaint. */
-static json_t *change_args(const struct change *ch)
+static json_t *change_args(const struct wish *ch)
 {
 	auto_json json_t *args = cli_name_args(ch->name);
 	uint64_t bytes;
@@ -48,7 +50,7 @@ static json_t *change_args(const struct change *ch)
 	return json_incref(args);
 }
 
-static int check(const struct change *ch)
+static int check_wish(const struct wish *ch)
 {
 	bool clears = ch->target && !strcmp(ch->target, "none");
 
@@ -114,9 +116,9 @@ static bool decided(const struct vm_view *vm, uint64_t seq)
 }
 
 /* Follow until the guest has decided or the deadline is well over. *json is the VM's last state. */
-static int wait_target(struct qmp *c, const struct change *ch, json_t **json)
+static int wait_target(struct qmp *c, const struct wish *ch, json_t **json)
 {
-	int64_t deadline_ms = ch->deadline.given ? ch->deadline.value : DEFAULT_DEADLINE_MS;
+	int64_t deadline_ms = ch->deadline.given ? ch->deadline.value : ML_DEADLINE_DEFAULT_MS;
 	int64_t end = (int64_t)(ml_boot_ns(&ml_clock_real) / 1000000) + deadline_ms + GRACE_MS;
 	struct vm_view vm;
 	uint64_t seq;
@@ -136,7 +138,7 @@ static int wait_target(struct qmp *c, const struct change *ch, json_t **json)
 	return judge(&vm, seq);
 }
 
-static int set(const char *socket, const struct change *ch)
+static int set(const char *socket, const struct wish *ch)
 {
 	json_t *args = change_args(ch);
 	auto_qmp struct qmp *c = NULL;
@@ -167,38 +169,44 @@ static int set(const char *socket, const struct change *ch)
 	return status;
 }
 
-int verb_set(int argc, char **argv)
+struct options {
+	struct wish ch;
+	const char *socket;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	const char *socket = NULL;
-	struct change ch = { 0 };
-	const struct arg_opt opts[] = {
-		{ .name = "limit", .kind = ARG_SIZE, .to = &ch.limit, .value = "SIZE",
-		  .help = "the most memory it can have, boot memory included" },
-		{ .name = "target", .kind = ARG_TEXT, .to = &ch.target, .value = "SIZE|none",
-		  .help = "what it shall come down to, or no target" },
-		{ .name = "deadline", .kind = ARG_SPAN, .to = &ch.deadline, .value = "TIME",
-		  .help = "time for the target, 10s unless given" },
-		{ .name = "guarantee", .kind = ARG_SIZE, .to = &ch.guarantee, .value = "SIZE",
-		  .help = "memory it never has to wait for" },
-		{ .name = "wait", .kind = ARG_FLAG, .to = &ch.wait,
-		  .help = "wait for the target; exit status 3 if it is not met" },
-		CLI_OPT_JSON(&ch.json),
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "set",
-		.synopsis = "NAME [--limit SIZE] [--target SIZE|none [--deadline TIME] [--wait]] [--guarantee SIZE]",
-		.about = "Change a VM while it runs. A limit is enforced; a target is a request: the guest\ngives back what its programs do not hold, and says how far it came.",
-		.examples = "  memlease set web1 --target 1G --deadline 20s --wait\n  memlease set web1 --target none\n  memlease set web1 --limit 6G --guarantee 1G\n",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-		.positional = &ch.name, .positional_min = 1, .positional_max = 1,
-		.positional_name = "a VM's name",
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { 0 };
+	int answer = args_parse(&verb_set, argc, argv, &o);
 
 	if (answer)
-		return cli_args_exit(answer);
-	if (check(&ch))
+		return args_exit(answer);
+	if (check_wish(&o.ch))
 		return CLI_USAGE;
-	return set(socket, &ch);
+	return set(o.socket, &o.ch);
 }
+
+static const struct arg_opt opts[] = {
+	{ .name = "limit", .kind = ARG_SIZE, .at = AT(ch.limit), .value = "SIZE",
+	  .help = "the most memory it can have, boot memory included" },
+	{ .name = "target", .kind = ARG_TEXT, .at = AT(ch.target), .value = "SIZE|none",
+	  .help = "what it shall come down to, or no target" },
+	{ .name = "deadline", .kind = ARG_SPAN, .at = AT(ch.deadline), .value = "TIME",
+	  .help = "time for the target, 10s unless given" },
+	{ .name = "guarantee", .kind = ARG_SIZE, .at = AT(ch.guarantee), .value = "SIZE",
+	  .help = "memory it never has to wait for" },
+	{ .name = "wait", .kind = ARG_FLAG, .at = AT(ch.wait),
+	  .help = "wait for the target; exit status 3 if it is not met" },
+	ARG_OPT_JSON(AT(ch.json)),
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_set = {
+	.name = "set", .brief = "change limit, target or guarantee of a VM",
+	.synopsis = "NAME [--limit SIZE] [--target SIZE|none [--deadline TIME] [--wait]] [--guarantee SIZE] [--json]",
+	.about = "Change a VM while it runs. A limit is enforced; a target is a request: the guest\ngives back what its programs do not hold, and says how far it came.",
+	.examples = "  memlease set web1 --target 1G --deadline 20s --wait\n  memlease set web1 --target none\n  memlease set web1 --limit 6G --guarantee 1G\n",
+	ARG_OPTS(opts), .words = ARG_WORDS_VM(AT(ch.name), 1), .run = run,
+};

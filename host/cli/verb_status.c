@@ -8,8 +8,10 @@
 
 #include "../base/clock.h"
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "units.h"
+#include "verb.h"
 #include "view.h"
 #include "when.h"
 
@@ -75,12 +77,29 @@ static void print_pool_use(const struct pool_view *p)
 		     p->fs_resident_blocks > p->lent_blocks ? ": more than lent" : "");
 	if (p->retired_blocks)
 		line("retired", "%s after memory errors", size_format_blocks(p->retired_blocks, a));
+	if (p->orphans)
+		line("orphaned", "%s of %" PRIu64 " VM%s without a record; they come back when its QEMU ends",
+		     size_format_blocks(p->orphaned_blocks, a), p->orphans, p->orphans == 1 ? "" : "s");
 	line("sold", "%s of limits to %" PRIu64 " VM%s: %u %% of the pool",
 	     size_format_blocks(p->limit_blocks, a), p->vms, p->vms == 1 ? "" : "s",
 	     view_percent(p->limit_blocks, p->pool_blocks));
 	line("committed", "%s%s", size_format_blocks(p->committed_blocks, a),
 	     p->committed_blocks > p->pool_blocks ? ", more than the pool holds" : "");
 	line("guaranteed", "%s", size_format_blocks(p->guarantee_blocks, a));
+}
+
+/* What somebody has to see to, each with when it came up. */
+static void print_notices(const struct pool_view *p)
+{
+	for (size_t i = 0; i < json_array_size(p->notices); i++) {
+		const json_t *notice = json_array_get(p->notices, i);
+		char when[WHEN_TEXT_MAX];
+
+		line("attention", "%s: %s %s%s%s",
+		     when_format_ms(json_integer_value(json_object_get(notice, "time")), when),
+		     cli_text(notice, "event"), cli_text(notice, "name"),
+		     cli_text(notice, "name")[0] ? ": " : "", cli_text(notice, "reason"));
+	}
 }
 
 static void print_pool(const struct pool_view *p)
@@ -102,6 +121,7 @@ static void print_pool(const struct pool_view *p)
 		line("ledger", "%s, up to date", p->ledger);
 	print_ranges(p);
 	line("files", "%s, state in %s", p->pool_dir, p->state_dir);
+	print_notices(p);
 }
 
 static void print_target(const struct vm_view *vm)
@@ -195,37 +215,34 @@ static void print_vm(const struct vm_view *vm)
 	line("files", "%s\n  %-12s %s", vm->boot_path, "", vm->window_path);
 }
 
-int verb_status(int argc, char **argv)
+struct options {
+	const char *socket, *name;
+	bool json;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	const char *socket = NULL, *name = NULL;
-	bool json = false;
-	const struct arg_opt opts[] = {
-		CLI_OPT_JSON(&json),
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "status", .synopsis = "[NAME] [--json]",
-		.about = "Tell in words how the pool is, or one VM.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-		.positional = &name, .positional_max = 1,
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { 0 };
+	int answer = args_parse(&verb_status, argc, argv, &o);
 	auto_qmp struct qmp *c = NULL;
 	auto_json json_t *state = NULL;
 	struct pool_view pool;
 	struct vm_view vm;
 
 	if (answer)
-		return cli_args_exit(answer);
-	c = cli_connect(socket);
+		return args_exit(answer);
+	c = cli_connect(o.socket);
 	if (!c)
 		return CLI_FAILED;
-	state = name ? cli_call(c, "query-vm", cli_name_args(name)) : cli_call(c, "query-pool", NULL);
+	state = o.name ? cli_call(c, "query-vm", cli_name_args(o.name))
+		       : cli_call(c, "query-pool", NULL);
 	if (!state)
 		return CLI_FAILED;
-	if (json)
+	if (o.json)
 		return cli_print_json(state);
-	if (name) {
+	if (o.name) {
 		vm_view(state, &vm);
 		print_vm(&vm);
 	} else {
@@ -234,3 +251,15 @@ int verb_status(int argc, char **argv)
 	}
 	return CLI_OK;
 }
+
+static const struct arg_opt opts[] = {
+	ARG_OPT_JSON(AT(json)),
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_status = {
+	.name = "status", .brief = "the pool, or one VM, in words",
+	.synopsis = "[NAME] [--json]",
+	.about = "Tell in words how the pool is, or one VM.",
+	ARG_OPTS(opts), .words = ARG_WORDS_VM(AT(name), 0), .run = run,
+};

@@ -10,7 +10,9 @@
 
 #include "../base/clock.h"
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
+#include "verb.h"
 #include "view.h"
 
 #define POLL_US 200000
@@ -51,11 +53,11 @@ static int powerdown(const struct vm_view *vm)
 {
 	auto_qmp struct qmp *qmp = NULL;
 	auto_json json_t *ret = NULL;
-	char why[QMP_WHY_MAX];
+	struct ml_why why;
 
-	if (qmp_open(vm->qmp_socket, QMP_TIMEOUT_MS, &qmp, why)) {
+	if (qmp_open(vm->qmp_socket, QMP_TIMEOUT_MS, &qmp, &why)) {
 		cli_error("stop: QEMU's monitor does not answer (%s); 'memlease stop %s --force' ends the VM without it",
-			  why, vm->name);
+			  why.text, vm->name);
 		return -1;
 	}
 	if (qmp_call(qmp, "system_powerdown", NULL, QMP_TIMEOUT_MS, &ret)) {
@@ -72,7 +74,7 @@ static int stop_gently(struct qmp *c, const struct vm_view *vm, int64_t timeout_
 	if (powerdown(vm))
 		return CLI_FAILED;
 	printf("Pressed the power button of %s; waiting for its guest to shut down.\n", vm->name);
-	fflush(stdout);
+	cli_flush();
 	gone = wait_gone(c, vm->name, vm->uuid, timeout_ms);
 	if (gone > 0) {
 		printf("%s has ended.\n", vm->name);
@@ -92,7 +94,7 @@ static int stop_by_force(struct qmp *c, const struct vm_view *vm)
 	if (!ret)
 		return CLI_FAILED;
 	printf("Killed QEMU of %s (process %" PRIu64 ").\n", vm->name, vm->pid);
-	fflush(stdout);
+	cli_flush();
 	gone = wait_gone(c, vm->name, vm->uuid, KILL_TIMEOUT_MS);
 	if (gone > 0) {
 		printf("%s has ended.\n", vm->name);
@@ -127,31 +129,39 @@ static int stop(const char *socket, const char *name, bool force, int64_t timeou
 	return force ? stop_by_force(c, &vm) : stop_gently(c, &vm, timeout_ms);
 }
 
-int verb_stop(int argc, char **argv)
+struct options {
+	struct arg_number timeout;
+	const char *socket, *name;
+	bool force;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	struct arg_number timeout = { false, DEFAULT_TIMEOUT_MS };
-	const char *socket = NULL, *name = NULL;
-	bool force = false;
-	const struct arg_opt opts[] = {
-		{ .name = "force", .kind = ARG_FLAG, .to = &force, .help = "end its QEMU at once, as by pulling the plug" },
-		{ .name = "timeout", .kind = ARG_SPAN, .to = &timeout, .value = "TIME",
-		  .help = "how long to wait for the guest, 60s unless given" },
-		CLI_OPT_SOCKET(&socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "stop", .synopsis = "NAME [--timeout TIME | --force]",
-		.about = "Shut a VM down as by its power button, and wait until it has ended. Its memory\nis back in the pool then, and its bill is complete.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-		.positional = &name, .positional_min = 1, .positional_max = 1,
-		.positional_name = "a VM's name",
-	};
-	int answer = args_parse(&spec, argc, argv);
+	struct options o = { .timeout = { false, DEFAULT_TIMEOUT_MS } };
+	int answer = args_parse(&verb_stop, argc, argv, &o);
 
 	if (answer)
-		return cli_args_exit(answer);
-	if (force && timeout.given) {
+		return args_exit(answer);
+	if (o.force && o.timeout.given) {
 		cli_error("stop: --timeout is for a gentle stop, --force does not wait for the guest");
 		return CLI_USAGE;
 	}
-	return stop(socket, name, force, timeout.value);
+	return stop(o.socket, o.name, o.force, o.timeout.value);
 }
+
+static const struct arg_opt opts[] = {
+	{ .name = "force", .kind = ARG_FLAG, .at = AT(force),
+	  .help = "end its QEMU at once, as by pulling the plug" },
+	{ .name = "timeout", .kind = ARG_SPAN, .at = AT(timeout), .value = "TIME",
+	  .help = "how long to wait for the guest, 60s unless given" },
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_stop = {
+	.name = "stop", .brief = "shut a VM down",
+	.synopsis = "NAME [--timeout TIME | --force]",
+	.about = "Shut a VM down as by its power button, and wait until it has ended. Its memory\nis back in the pool then, and its bill is complete. A VM that never had a QEMU is\nforgotten.",
+	ARG_OPTS(opts), .words = ARG_WORDS_VM(AT(name), 1), .run = run,
+};

@@ -17,8 +17,10 @@
 #include "../base/cleanup.h"
 #include "../base/clock.h"
 #include "args.h"
-#include "cli.h"
+#include "ask.h"
+#include "exit.h"
 #include "top_frame.h"
+#include "verb.h"
 
 #define CALL_TIMEOUT_MS 5000
 #define INTERVAL_MIN_MS 100
@@ -33,7 +35,7 @@ struct top {
 	struct qmp *c;		/* or NULL while the daemon is away */
 	struct top_snapshot now, before;
 	struct top_look look;
-	char trouble[QMP_WHY_MAX];
+	struct ml_why trouble;
 	int64_t interval_ms;
 	int64_t frames_left;	/* -1: without end */
 	bool json;
@@ -79,14 +81,14 @@ static int fetch(struct top *t)
 	int err = 0;
 
 	if (!t->c)
-		err = qmp_open(cli_socket_path(t->socket, buf, sizeof(buf)), CALL_TIMEOUT_MS, &t->c, t->trouble);
+		err = qmp_open(cli_socket_path(t->socket, buf, sizeof(buf)), CALL_TIMEOUT_MS, &t->c, &t->trouble);
 	if (err)
 		return err;
 	err = qmp_call(t->c, "query-pool", NULL, CALL_TIMEOUT_MS, &next.pool);
 	if (!err)
 		err = qmp_call(t->c, "query-vms", NULL, CALL_TIMEOUT_MS, &next.vms);
 	if (err) {
-		snprintf(t->trouble, sizeof(t->trouble), "%s", qmp_error(t->c));
+		ml_refuse(&t->trouble, 0, "%s", qmp_error(t->c));
 		qmp_close(t->c);
 		t->c = NULL;
 		snapshot_clear(&next);
@@ -126,7 +128,7 @@ static int batch(struct top *t)
 {
 	while (!stopped && t->frames_left) {
 		if (fetch(t)) {
-			cli_error("top: %s", t->trouble);
+			cli_error("top: %s", t->trouble.text);
 			return CLI_FAILED;
 		}
 		if (t->json)
@@ -137,7 +139,7 @@ static int batch(struct top *t)
 			t->frames_left--;
 		if (t->frames_left && !t->json)
 			putchar('\n');
-		if (fflush(stdout))
+		if (cli_flush())
 			return CLI_FAILED;
 		if (t->frames_left)
 			poll(NULL, 0, (int)t->interval_ms);
@@ -168,14 +170,14 @@ static void draw(const char *text)
 	for (const char *line = text; *line; ) {
 		size_t len = strcspn(line, "\n");
 
-		/* Before the text: after 80 columns of it, it would take the last one. */
+		/* Clear before writing: after a full line of text, clearing would erase its last column. */
 		fputs(SCREEN_LINE_CLEAR, stdout);
 		fwrite(line, 1, len, stdout);
 		fputc('\n', stdout);
 		line += len + (line[len] == '\n');
 	}
 	fputs(SCREEN_REST_CLEAR, stdout);
-	fflush(stdout);
+	cli_flush();
 }
 
 static int draw_frame(struct top *t)
@@ -192,7 +194,7 @@ static int draw_frame(struct top *t)
 		err = print_frame(t, out);
 	else
 		fprintf(out, "memlease  no answer from the daemon; trying again\n\n%.*s\n",
-			(int)t->look.width, t->trouble);
+			(int)t->look.width, t->trouble.text);
 	if (fclose(out))
 		return -ENOMEM;
 	if (!err)
@@ -277,7 +279,7 @@ static int live(struct top *t)
 		return batch(t);
 	/* A daemon that is not there at the start is a mistake, later it may be a restart. */
 	if (fetch(t)) {
-		cli_error("top: %s; is memleased running? --socket or MEMLEASE_SOCKET name its socket", t->trouble);
+		cli_error("top: %s; is memleased running? --socket or MEMLEASE_SOCKET name its socket", t->trouble.text);
 		return CLI_FAILED;
 	}
 	raw = before;
@@ -286,7 +288,7 @@ static int live(struct top *t)
 	fputs(SCREEN_ENTER, stdout);
 	status = live_loop(t);
 	fputs(SCREEN_LEAVE, stdout);
-	fflush(stdout);
+	cli_flush();
 	tcsetattr(STDIN_FILENO, TCSANOW, &before);
 	return status;
 }
@@ -300,42 +302,39 @@ static enum top_sort sort_by_name(const char *name)
 	return (enum top_sort)sort;
 }
 
-int verb_top(int argc, char **argv)
+struct options {
+	const char *socket, *sort;
+	struct arg_number interval, count;
+	bool batch, json;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static int run(int argc, char **argv)
 {
-	struct top t = { .frames_left = -1 };
-	struct arg_number interval = { false, 1000 }, count = { false, -1 };
-	const char *sort = "resident";
-	bool is_batch = false;
-	const struct arg_opt opts[] = {
-		{ .name = "sort", .kind = ARG_TEXT, .to = &sort, .value = "KEY", .choices = top_sort_names,
-		  .help = "resident, committed, limit, touches, waits or name" },
-		{ .name = "interval", .kind = ARG_SPAN, .to = &interval, .value = "TIME",
-		  .help = "time between frames, 1s unless given" },
-		{ .name = "count", .kind = ARG_INT, .to = &count, .value = "N", .min = 1, .max = INT32_MAX,
-		  .help = "stop after N frames" },
-		{ .name = "batch", .kind = ARG_FLAG, .to = &is_batch, .help = "print frames one after the other" },
-		{ .name = "json", .kind = ARG_FLAG, .to = &t.json, .help = "print JSON, a line per frame" },
-		CLI_OPT_SOCKET(&t.socket),
-	};
-	const struct arg_spec spec = {
-		.verb = "top", .synopsis = "[--sort KEY] [--interval TIME] [--count N] [--batch | --json]",
-		.about = "Watch pool and VMs, live. Keys: q quits; r c l t w n sort by resident, committed,\nlimit, touches, waits or name; j k or the arrows scroll.",
-		.opts = opts, .opt_count = sizeof(opts) / sizeof(opts[0]),
-	};
-	int answer = args_parse(&spec, argc, argv), status;
+	struct options o = { .interval = { false, 1000 }, .count = { false, -1 } };
+	int answer = args_parse(&verb_top, argc, argv, &o), status;
+	struct top t = { 0 };
 
 	if (answer)
-		return cli_args_exit(answer);
-	if (interval.value < INTERVAL_MIN_MS) {
-		cli_error("top: --interval is %d ms; it must be at least %d ms", (int)interval.value, INTERVAL_MIN_MS);
+		return args_exit(answer);
+	if (o.interval.value < INTERVAL_MIN_MS) {
+		cli_error("top: --interval is %d ms; it must be at least %d ms", (int)o.interval.value,
+			  INTERVAL_MIN_MS);
 		return CLI_USAGE;
 	}
-	t.interval_ms = interval.value;
-	t.frames_left = count.value;
-	t.look = (struct top_look){ .sort = sort_by_name(sort),
+	if (o.json && o.sort) {
+		cli_error("top: --sort is for the table; JSON has the VMs in the daemon's order");
+		return CLI_USAGE;
+	}
+	t.socket = o.socket;
+	t.json = o.json;
+	t.interval_ms = o.interval.value;
+	t.frames_left = o.count.value;
+	t.look = (struct top_look){ .sort = sort_by_name(o.sort ? o.sort : "resident"),
 				    .utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8") };
 	catch_signals();
-	if (t.json || is_batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)) {
+	if (t.json || o.batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)) {
 		status = batch(&t);
 	} else {
 		t.look.keys = true;
@@ -346,3 +345,25 @@ int verb_top(int argc, char **argv)
 	qmp_close(t.c);
 	return status;
 }
+
+static const struct arg_opt opts[] = {
+	{ .name = "sort", .kind = ARG_TEXT, .at = AT(sort), .value = "KEY",
+	  .choices = top_sort_names,
+	  .help = "resident, committed, limit, touches, waits or name" },
+	{ .name = "interval", .kind = ARG_SPAN, .at = AT(interval), .value = "TIME",
+	  .help = "time between frames, 1s unless given" },
+	{ .name = "count", .kind = ARG_INT, .at = AT(count), .value = "N", .min = 1,
+	  .max = INT32_MAX, .help = "stop after N frames" },
+	{ .name = "batch", .kind = ARG_FLAG, .at = AT(batch),
+	  .help = "print frames one after the other" },
+	{ .name = "json", .kind = ARG_FLAG, .at = AT(json),
+	  .help = "print JSON, a line per frame" },
+	ARG_OPT_SOCKET(AT(socket)),
+};
+
+const struct verb verb_top = {
+	.name = "top", .brief = "live view of pool and VMs",
+	.synopsis = "[--interval TIME] [--count N] ([--sort KEY] [--batch] | --json)",
+	.about = "Watch pool and VMs, live. Keys: q quits; r c l t w n sort by resident, committed,\nlimit, touches, waits or name; j k or the arrows scroll.",
+	ARG_OPTS(opts), .run = run,
+};

@@ -39,7 +39,7 @@ void range_view(const json_t *json, struct range_view *out)
 	};
 }
 
-/* What only a daemon that zeroes in the background has to tell. */
+/* Members that only a daemon with background zeroing sends. */
 static void source_view(const json_t *json, struct pool_view *out)
 {
 	const json_t *zeroing = json_object_get(json, "zeroing");
@@ -74,6 +74,9 @@ void pool_view(const json_t *json, struct pool_view *out)
 		.free_blocks = get_u64(json, "free-blocks"),
 		.lent_blocks = get_u64(json, "lent-blocks"),
 		.retired_blocks = get_u64(json, "retired-blocks"),
+		.orphaned_blocks = get_u64(json, "orphaned-blocks"),
+		.orphans = get_u64(json, "orphans"),
+		.notices = json_object_get(json, "notices"),
 		.fs_resident_blocks = get_u64(json, "fs-resident-blocks"),
 		.committed_blocks = get_u64(json, "committed-blocks"),
 		.limit_blocks = get_u64(json, "limit-blocks"),
@@ -115,6 +118,7 @@ void vm_view(const json_t *json, struct vm_view *out)
 		.qmp_socket = get_text(json, "qmp-socket"),
 		.pid = get_u64(json, "pid"),
 		.weight = get_u64(json, "weight"),
+		.number = get_u64(json, "number"),
 		.boot_blocks = get_u64(json, "boot-blocks"),
 		.window_blocks = get_u64(json, "window-blocks"),
 		.limit_blocks = get_u64(json, "limit-blocks"),

@@ -15,6 +15,7 @@
 struct pool_view {
 	const char *backend, *ledger_error, *state_dir, *pool_dir, *ledger;
 	uint64_t pool_blocks, free_blocks, lent_blocks, retired_blocks, fs_resident_blocks;
+	uint64_t orphaned_blocks, orphans;	/* of VMs without a record */
 	uint64_t committed_blocks, limit_blocks, guarantee_blocks;
 	uint64_t waiting_touches, overbook_percent, vms;
 	uint64_t clean_blocks, dirty_blocks, zeroing_blocks, supply_blocks;
@@ -24,6 +25,7 @@ struct pool_view {
 	uint64_t whole_gib, moved_blocks, emptied_gib;
 	bool ledger_behind, compacting;
 	const json_t *ranges;
+	const json_t *notices;	/* what somebody has to see to */
 };
 
 struct guest_view {
@@ -38,6 +40,7 @@ struct vm_view {
 	const char *name, *uuid, *tenant, *plan, *state, *target_state, *broken;
 	const char *boot_path, *window_path, *vhost_socket, *qmp_socket;
 	uint64_t pid, weight;
+	uint64_t number;	/* which no other VM has as long as this one is there */
 	uint64_t boot_blocks, window_blocks, limit_blocks, guarantee_blocks;
 	uint64_t committed_blocks, resident_blocks, boot_resident_blocks, peak_resident_blocks;
 	bool has_target;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Bill queries beside the event loop. A job's thread works on the job alone and
- * on plans, which never change; it hands the job back through a list and an
- * eventfd. At most one job per client is there, so the queue is bounded.
+ * Bill queries beside the event loop; see bill_jobs.h. The threads are there from the start: a
+ * thread that is made later takes a system call (clone3) that the sandbox refuses, and the
+ * kernel logs. A thread works on its job alone and on plans, which never change
+ * while it uses them.
  */
 #include "bill_jobs.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,107 +18,129 @@
 #include "../base/cleanup.h"
 #include "../base/log.h"
 #include "../base/priority.h"
-#include "server.h"
+#include "../bill/report.h"
+#include "client.h"
+#include "reply.h"
 
 #define JOB_STACK_BYTES (512 << 10)
 
 struct job {
 	struct job *next;
-	struct bill_jobs *jobs;
 	uint64_t client_serial;
+	struct plans *plans;	/* a use of those of when it was asked */
 	struct bill_filter filter;
 	char tenant[LEND_NAME_MAX + 1], name[LEND_NAME_MAX + 1];
-	pthread_t thread;
+	atomic_bool give_up;	/* nobody wants it any more */
 	/* Written by the thread. */
 	char *text;		/* JSON of the bill, or NULL */
 	int error;
-	char why[CTL_DESC_MAX];
+	struct ml_why why;
 };
 
 struct bill_jobs {
-	struct ctl_server *server;
-	struct job *waiting;	/* event loop's only; oldest first */
-	unsigned int running;
+	struct ctl_clients *clients;
+	const struct ctl_config *config;
+	unsigned int threads;
+	pthread_t thread[BILL_JOBS_RUNNING_MAX];
 	pthread_mutex_t lock;
-	struct job *done;	/* under lock */
+	pthread_cond_t changed;
+	/* Under lock. */
+	struct job *waiting;	/* oldest first */
+	struct job *running[BILL_JOBS_RUNNING_MAX];
+	struct job *done;
+	bool ending;
 	int done_fd;
 	sd_event_source *source;
 };
 
 static void job_free(struct job *job)
 {
+	plans_put(job->plans);
 	free(job->text);
 	free(job);
 }
 
-static void *job_main(void *arg)
+static void job_run(struct job *job, const struct ctl_config *config)
 {
-	struct job *job = arg;
-	struct bill_jobs *jobs = job->jobs;
-	const struct ctl_config *config = &jobs->server->config;
 	bill_auto struct bill *bill = NULL;
 	json_t *json;
 
+	job->error = bill_query(config->ledger_path, job->plans, &job->filter, &bill,
+				&job->why);
+	if (job->error)
+		return;
+	json = bill_to_json(bill);
+	job->text = reply_text(json);
+	json_decref(json);
+	if (!job->text)
+		job->error = ml_refuse(&job->why, -ENOMEM, "query-bill: out of memory");
+}
+
+static struct job *next_job(struct bill_jobs *jobs)
+{
+	struct job *job;
+
+	while (!jobs->ending && !jobs->waiting)
+		pthread_cond_wait(&jobs->changed, &jobs->lock);
+	job = jobs->ending ? NULL : jobs->waiting;
+	if (job)
+		jobs->waiting = job->next;
+	return job;
+}
+
+static void *thread_main(void *arg)
+{
+	struct bill_jobs *jobs = arg;
+	struct job *job, **place = jobs->running;
+
 	ml_priority_ordinary();
-	job->error = bill_query(config->ledger_path, config->plans, &job->filter, &bill, job->why,
-				sizeof(job->why));
-	if (!job->error) {
-		json = bill_to_json(bill);
-		job->text = json ? json_dumps(json, 0) : NULL;
-		json_decref(json);
-		if (!job->text) {
-			job->error = -ENOMEM;
-			snprintf(job->why, sizeof(job->why), "query-bill: out of memory");
-		}
-	}
 	pthread_mutex_lock(&jobs->lock);
-	job->next = jobs->done;
-	jobs->done = job;
+	while ((job = next_job(jobs))) {
+		for (place = jobs->running; *place; place++)
+			;
+		*place = job;
+		pthread_mutex_unlock(&jobs->lock);
+		job_run(job, jobs->config);
+		pthread_mutex_lock(&jobs->lock);
+		*place = NULL;
+		job->next = jobs->done;
+		jobs->done = job;
+		eventfd_write(jobs->done_fd, 1);
+	}
 	pthread_mutex_unlock(&jobs->lock);
-	eventfd_write(jobs->done_fd, 1);
 	return NULL;
 }
 
-static int start(struct job *job)
+static int start_threads(struct bill_jobs *jobs)
 {
+	sigset_t all, before;
 	pthread_attr_t attr;
-	int ret;
+	int ret = 0;
 
 	if (pthread_attr_init(&attr))
 		return -ENOMEM;
 	pthread_attr_setstacksize(&attr, JOB_STACK_BYTES);
-	ret = -pthread_create(&job->thread, &attr, job_main, job);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (!ret && jobs->threads < BILL_JOBS_RUNNING_MAX) {
+		ret = -pthread_create(&jobs->thread[jobs->threads], &attr, thread_main, jobs);
+		jobs->threads += !ret;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
-	if (!ret)
-		job->jobs->running++;
 	return ret;
 }
 
 static void answer(struct bill_jobs *jobs, struct job *job)
 {
-	struct ctl_client *client = client_find(jobs->server, job->client_serial);
+	struct ctl_client *client = clients_find(jobs->clients, job->client_serial);
 
 	if (!client)
 		return;
 	if (job->text)
 		client_answer_later(client, job->text, NULL, NULL);
 	else
-		client_answer_later(client, NULL, "GenericError", job->why);
-}
-
-static void start_waiting(struct bill_jobs *jobs)
-{
-	while (jobs->waiting && jobs->running < BILL_JOBS_RUNNING_MAX) {
-		struct job *job = jobs->waiting;
-
-		jobs->waiting = job->next;
-		if (start(job)) {
-			snprintf(job->why, sizeof(job->why),
-				 "query-bill: the daemon can start no thread now; try again");
-			answer(jobs, job);
-			job_free(job);
-		}
-	}
+		client_answer_later(client, NULL, "GenericError", job->why.text);
 }
 
 static int on_done(sd_event_source *source, int fd, uint32_t revents, void *ctx)
@@ -133,75 +158,110 @@ static int on_done(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 	pthread_mutex_unlock(&jobs->lock);
 	for (; job; job = next) {
 		next = job->next;
-		pthread_join(job->thread, NULL);
-		jobs->running--;
 		answer(jobs, job);
 		job_free(job);
 	}
-	start_waiting(jobs);
 	return 0;
 }
 
-int bill_jobs_new(struct bill_jobs **out, struct ctl_server *server)
+/* The client has gone: what it asked for is not computed, or not to the end. */
+static void on_left(void *ctx, uint64_t serial)
+{
+	struct bill_jobs *jobs = ctx;
+	struct job **at = &jobs->waiting, *job;
+
+	pthread_mutex_lock(&jobs->lock);
+	for (unsigned int i = 0; i < BILL_JOBS_RUNNING_MAX; i++) {
+		if (jobs->running[i] && jobs->running[i]->client_serial == serial)
+			atomic_store(&jobs->running[i]->give_up, true);
+	}
+	while ((job = *at)) {
+		if (job->client_serial == serial) {
+			*at = job->next;
+			job_free(job);
+		} else {
+			at = &job->next;
+		}
+	}
+	pthread_mutex_unlock(&jobs->lock);
+}
+
+int bill_jobs_new(struct bill_jobs **out, struct ctl_clients *clients,
+		  const struct ctl_config *config)
 {
 	struct bill_jobs *jobs = calloc(1, sizeof(*jobs));
 	int ret;
 
 	if (!jobs)
 		return -ENOMEM;
-	jobs->server = server;
+	jobs->clients = clients;
+	jobs->config = config;
 	pthread_mutex_init(&jobs->lock, NULL);
+	pthread_cond_init(&jobs->changed, NULL);
 	jobs->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = jobs->done_fd < 0 ? -errno : 0;
 	if (!ret)
-		ret = sd_event_add_io(server->config.event, &jobs->source, jobs->done_fd, EPOLLIN,
+		ret = sd_event_add_io(config->event, &jobs->source, jobs->done_fd, EPOLLIN,
 				      on_done, jobs);
 	if (ret >= 0)
 		ret = sd_event_source_set_priority(jobs->source, CTL_EVENT_PRIORITY);
+	if (ret >= 0)
+		ret = start_threads(jobs);
 	if (ret < 0) {
 		bill_jobs_free(jobs);
 		return ret;
 	}
+	clients->left = on_left;
+	clients->left_ctx = jobs;
 	*out = jobs;
 	return 0;
 }
 
-void bill_jobs_free(struct bill_jobs *jobs)
+static void free_list(struct job *job)
 {
-	struct job *job;
+	struct job *next;
 
-	if (!jobs)
-		return;
-	while (jobs->waiting) {
-		job = jobs->waiting;
-		jobs->waiting = job->next;
+	for (; job; job = next) {
+		next = job->next;
 		job_free(job);
 	}
-	/* Clients are gone by now, so on_done() only joins and frees; its read waits for the next one. */
-	while (jobs->running) {
-		struct timespec pause = { .tv_nsec = 1000000 };
+}
 
-		on_done(NULL, jobs->done_fd, 0, jobs);
-		if (jobs->running)
-			nanosleep(&pause, NULL);
+void bill_jobs_free(struct bill_jobs *jobs)
+{
+	if (!jobs)
+		return;
+	pthread_mutex_lock(&jobs->lock);
+	jobs->ending = true;
+	for (unsigned int i = 0; i < BILL_JOBS_RUNNING_MAX; i++) {
+		if (jobs->running[i])
+			atomic_store(&jobs->running[i]->give_up, true);
 	}
+	pthread_cond_broadcast(&jobs->changed);
+	pthread_mutex_unlock(&jobs->lock);
+	for (unsigned int i = 0; i < jobs->threads; i++)
+		pthread_join(jobs->thread[i], NULL);
+	free_list(jobs->waiting);
+	free_list(jobs->done);
+	jobs->clients->left = NULL;
 	sd_event_source_disable_unref(jobs->source);
 	if (jobs->done_fd >= 0)
 		close(jobs->done_fd);
+	pthread_cond_destroy(&jobs->changed);
 	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);
 }
 
 int bill_jobs_add(struct bill_jobs *jobs, uint64_t client_serial, const struct bill_filter *filter)
 {
-	struct job *job = calloc(1, sizeof(*job)), **last = &jobs->waiting;
-	int ret;
+	struct job *job = calloc(1, sizeof(*job)), **last;
 
 	if (!job)
 		return -ENOMEM;
-	job->jobs = jobs;
+	job->plans = plans_get(jobs->config->plans);
 	job->client_serial = client_serial;
 	job->filter = *filter;
+	job->filter.give_up = &job->give_up;
 	if (filter->tenant) {
 		snprintf(job->tenant, sizeof(job->tenant), "%s", filter->tenant);
 		job->filter.tenant = job->tenant;
@@ -210,14 +270,11 @@ int bill_jobs_add(struct bill_jobs *jobs, uint64_t client_serial, const struct b
 		snprintf(job->name, sizeof(job->name), "%s", filter->name);
 		job->filter.name = job->name;
 	}
-	if (jobs->running < BILL_JOBS_RUNNING_MAX) {
-		ret = start(job);
-		if (ret)
-			job_free(job);
-		return ret;
-	}
-	while (*last)
-		last = &(*last)->next;
+	pthread_mutex_lock(&jobs->lock);
+	for (last = &jobs->waiting; *last; last = &(*last)->next)
+		;
 	*last = job;
+	pthread_cond_signal(&jobs->changed);
+	pthread_mutex_unlock(&jobs->lock);
 	return 0;
 }

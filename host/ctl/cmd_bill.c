@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Commands about money: plans, and bills out of the ledger. Called by client.c
+ * Commands about money: plans, and bills out of the ledger. Called by commands.c
  * with arguments that passed the schema.
  */
+#include "cmd_bill.h"
+
 #include <errno.h>
 
-#include "../bill/bill.h"
+#include "../bill/report.h"
 #include "bill_jobs.h"
-#include "server.h"
+#include "client.h"
 
 int cmd_query_plans(struct ctl_call *call)
 {
-	call->result = plans_to_json(call->server->config.plans);
+	if (plans_missing(call->config->plans))
+		return ctl_fail(call, "GenericError", "query-plans: there are no plans: %s",
+				plans_missing(call->config->plans));
+	call->result = plans_to_json(call->config->plans);
 	return call->result ? 0 : -ENOMEM;
 }
 
@@ -33,7 +38,7 @@ int cmd_query_bill(struct ctl_call *call)
 		return ctl_fail(call, "InvalidArgument",
 				"query-bill: 'from' %lld is not before 'to' %lld; nothing lies between",
 				(long long)filter.from_ms, (long long)filter.to_ms);
-	ret = bill_jobs_add(call->server->bills, call->client->serial, &filter);
+	ret = bill_jobs_add(call->bills, call->client->serial, &filter);
 	if (ret)
 		return ret;
 	call->later = true;

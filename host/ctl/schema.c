@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Checks arguments against schema.json. Called by client.c before any command
+ * Checks arguments against schema.json. Called by commands.c before any command
  * is carried out, and by tests. Works on JSON alone: knows no command and no VM.
  */
 #include "schema.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../base/name.h"
+#include "../base/size.h"
 #include "../lend/lend.h"
 
 #define SHOWN_VALUE_MAX 60	/* bytes of a value that an error repeats */
@@ -38,19 +38,6 @@ struct ctl_schema {
 	json_t *root;
 	json_t *commands;	/* borrowed from root */
 };
-
-static int say(char *why, size_t why_size, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int say(char *why, size_t why_size, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, why_size, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
 
 static bool parse_type(const char *text, struct arg_type *type)
 {
@@ -89,7 +76,7 @@ static bool key_is(const char *key, const char *name, bool *optional)
 	return strlen(name) == len && !strncmp(key, name, len);
 }
 
-int ctl_schema_load(struct ctl_schema **out, const char *text, char *why, size_t why_size)
+int ctl_schema_load(struct ctl_schema **out, const char *text, struct ml_why *why)
 {
 	const char *command, *key;
 	json_t *def, *args, *value;
@@ -103,18 +90,20 @@ int ctl_schema_load(struct ctl_schema **out, const char *text, char *why, size_t
 	schema->root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
 	schema->commands = json_object_get(schema->root, "commands");
 	if (!json_is_object(schema->commands)) {
-		say(why, why_size, "line %d: %s", error.line, schema->root ? "no commands" : error.text);
+		ml_refuse(why, -EINVAL, "line %d: %s", error.line,
+			  schema->root ? "no commands" : error.text);
 		goto bad;
 	}
 	json_object_foreach(schema->commands, command, def) {
 		args = json_object_get(def, "arguments");
 		if (!json_is_object(args)) {
-			say(why, why_size, "%s: no arguments", command);
+			ml_refuse(why, -EINVAL, "%s: no arguments", command);
 			goto bad;
 		}
 		json_object_foreach(args, key, value) {
 			if (!json_is_string(value) || !parse_type(json_string_value(value), &type)) {
-				say(why, why_size, "%s: argument %s has no known type", command, key);
+				ml_refuse(why, -EINVAL, "%s: argument %s has no known type",
+					  command, key);
 				goto bad;
 			}
 		}
@@ -137,6 +126,16 @@ void ctl_schema_free(struct ctl_schema *schema)
 json_t *ctl_schema_json(const struct ctl_schema *schema)
 {
 	return schema->root;
+}
+
+const char *ctl_schema_next(const struct ctl_schema *schema, const char *command)
+{
+	void *at = command ? json_object_iter_at(schema->commands, command)
+			   : json_object_iter(schema->commands);
+
+	if (command)
+		at = json_object_iter_next(schema->commands, at);
+	return json_object_iter_key(at);
 }
 
 json_t *ctl_schema_commands(const struct ctl_schema *schema)
@@ -249,23 +248,28 @@ static const char *mismatch(const struct arg_type *type, const json_t *value, ch
 	return buf;
 }
 
-static int check_one(const char *command, const char *name, const char *type_text,
-		     const json_t *value, char *why, size_t why_size)
+static int check_argument(const char *command, const char *name, const char *type_text,
+		     const json_t *value, struct ml_why *why)
 {
 	char shown[SHOWN_VALUE_MAX + 8], buf[160];
 	struct arg_type type;
 	const char *must;
 
 	if (!parse_type(type_text, &type))
-		return say(why, why_size, "%s: argument '%s' has no type", command, name);
+		return ml_refuse(why, -EINVAL, "%s: argument '%s' has no type", command, name);
 	if (json_is_null(value) && type.nullable)
 		return 0;
 	must = mismatch(&type, value, buf, sizeof(buf));
 	if (!must)
 		return 0;
+	/* Too large, but a size: as people write it. */
+	if (type.kind == ARG_SIZE && json_integer_value(value) > 0)
+		return ml_refuse(why, -EINVAL, "%s: '%s' is %s, but must be from 0 to %s", command, name,
+				 ml_size_exact((uint64_t)json_integer_value(value), shown),
+				 ml_size_exact(SCHEMA_SIZE_MAX_BYTES, buf));
 	show_value(value, shown, sizeof(shown));
-	return say(why, why_size, "%s: argument '%s' is %s, but must be %s%s", command, name, shown,
-		   must, type.nullable ? ", or null" : "");
+	return ml_refuse(why, -EINVAL, "%s: argument '%s' is %s, but must be %s%s", command, name,
+			 shown, must, type.nullable ? ", or null" : "");
 }
 
 /* " 'a', 'b' and ..." for an error about an argument that does not exist. */
@@ -287,7 +291,7 @@ static void list_args(const json_t *def, char *buf, size_t size)
 }
 
 int ctl_schema_check(const struct ctl_schema *schema, const char *command, const json_t *args,
-		     char *why, size_t why_size)
+		     struct ml_why *why)
 {
 	json_t *def = json_object_get(schema->commands, command), *value, *type;
 	const char *name, *key;
@@ -295,17 +299,16 @@ int ctl_schema_check(const struct ctl_schema *schema, const char *command, const
 	bool optional;
 	int ret;
 
-	if (!def) {
-		say(why, why_size, "There is no command '%.*s'; query-commands lists those there are",
-		    LEND_NAME_MAX, command);
-		return -ENOENT;
-	}
+	if (!def)
+		return ml_refuse(why, -ENOENT,
+				 "There is no command '%.*s'; query-commands lists those there are",
+				 LEND_NAME_MAX, command);
 	def = json_object_get(def, "arguments");
 	json_object_foreach(def, key, type) {
 		if (strchr(key, '?') || json_object_get(args, key))
 			continue;
-		return say(why, why_size, "%s: argument '%s' is missing; it is %s", command, key,
-			   json_string_value(type));
+		return ml_refuse(why, -EINVAL, "%s: argument '%s' is missing; it is %s", command,
+				 key, json_string_value(type));
 	}
 	json_object_foreach((json_t *)args, name, value) {
 		json_t *found = NULL;
@@ -318,11 +321,11 @@ int ctl_schema_check(const struct ctl_schema *schema, const char *command, const
 		}
 		if (!found) {
 			list_args(def, known, sizeof(known));
-			return say(why, why_size, "%s: there is no argument '%.*s'; %s%s", command,
-				   LEND_NAME_MAX, name, known[0] ? "it takes: " : "it takes none",
-				   known);
+			return ml_refuse(why, -EINVAL, "%s: there is no argument '%.*s'; %s%s",
+					 command, LEND_NAME_MAX, name,
+					 known[0] ? "it takes: " : "it takes none", known);
 		}
-		ret = check_one(command, name, json_string_value(found), value, why, why_size);
+		ret = check_argument(command, name, json_string_value(found), value, why);
 		if (ret)
 			return ret;
 	}

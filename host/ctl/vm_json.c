@@ -9,18 +9,8 @@
 #include <stdio.h>
 
 #include "../base/cleanup.h"
-#include "../bill/decimal.h"
-
-/* JSON's integers end at 63 bits. */
-static json_t *number(uint64_t value)
-{
-	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
-}
-
-static void set(json_t *to, const char *key, uint64_t value)
-{
-	json_object_set_new(to, key, number(value));
-}
+#include "../base/wide.h"
+#include "json_number.h"
 
 static const char *state_name(enum vm_state state)
 {
@@ -81,7 +71,7 @@ static json_t *guest_json(const struct vm_status *vm)
 
 	for (i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
 		if (stat_valid(vm, shown[i].tag))
-			set(guest, shown[i].key, vm->guest_stat[shown[i].tag]);
+			json_set_count(guest, shown[i].key, vm->guest_stat[shown[i].tag]);
 	}
 	if (vm->guest_stat_wall_ms)
 		json_object_set_new(guest, "time", json_integer(vm->guest_stat_wall_ms));
@@ -90,39 +80,39 @@ static json_t *guest_json(const struct vm_status *vm)
 
 static void add_blocks(json_t *to, const struct vm_status *vm)
 {
-	set(to, "boot-blocks", vm->spec.boot_blocks);
-	set(to, "window-blocks", vm->window_blocks);
-	set(to, "limit-blocks", vm->spec.limit_blocks);
-	set(to, "guarantee-blocks", vm->spec.guarantee_blocks);
-	set(to, "weight", vm->spec.weight);
-	set(to, "committed-blocks", vm->committed_blocks);
-	set(to, "window-committed-blocks", vm->window_committed_blocks);
-	set(to, "resident-blocks", vm->resident_blocks);
-	set(to, "boot-resident-blocks", vm->boot_resident_blocks);
-	set(to, "peak-resident-blocks", vm->peak_resident_blocks);
+	json_set_count(to, "boot-blocks", vm->spec.boot_blocks);
+	json_set_count(to, "window-blocks", vm->window_blocks);
+	json_set_count(to, "limit-blocks", vm->spec.limit_blocks);
+	json_set_count(to, "guarantee-blocks", vm->spec.guarantee_blocks);
+	json_set_count(to, "weight", vm->spec.weight);
+	json_set_count(to, "committed-blocks", vm->committed_blocks);
+	json_set_count(to, "window-committed-blocks", vm->window_committed_blocks);
+	json_set_count(to, "resident-blocks", vm->resident_blocks);
+	json_set_count(to, "boot-resident-blocks", vm->boot_resident_blocks);
+	json_set_count(to, "peak-resident-blocks", vm->peak_resident_blocks);
 	json_object_set_new(to, "target-blocks", vm->target_blocks == MEMLEASE_NO_TARGET ?
-			    json_null() : number(vm->target_blocks + vm->spec.boot_blocks));
-	set(to, "target-seq", vm->target_seq);
-	set(to, "target-deadline-ms", vm->target_deadline_ms);
+			    json_null() : json_count(vm->target_blocks + vm->spec.boot_blocks));
+	json_set_count(to, "target-seq", vm->target_seq);
+	json_set_count(to, "target-deadline-ms", vm->target_deadline_ms);
 	json_object_set_new(to, "target-state", json_string(target_state(vm)));
 }
 
 /* More than 53 or 64 bits: as text, for the clients' sake. */
 static void set_wide(json_t *to, const char *key, ml_u128 value)
 {
-	char text[U128_TEXT_MAX];
+	char text[ML_U128_TEXT];
 
-	json_object_set_new(to, key, json_string(u128_format(value, text)));
+	json_object_set_new(to, key, json_string(ml_u128_text(value, text)));
 }
 
 static void add_meter(json_t *to, const struct vm_status *vm)
 {
-	set(to, "touches", vm->touches);
-	set(to, "reported-blocks", vm->reported_blocks);
-	set(to, "waiting-touches", vm->waiting);
-	set(to, "waited-touches", vm->waited);
-	set(to, "wait-ns", vm->wait_ns);
-	set(to, "longest-wait-ns", vm->longest_wait_ns);
+	json_set_count(to, "touches", vm->touches);
+	json_set_count(to, "reported-blocks", vm->reported_blocks);
+	json_set_count(to, "waiting-touches", vm->waiting);
+	json_set_count(to, "waited-touches", vm->waited);
+	json_set_count(to, "wait-ns", vm->wait_ns);
+	json_set_count(to, "longest-wait-ns", vm->longest_wait_ns);
 	set_wide(to, "resident-block-ns", vm->resident_block_ns);
 	set_wide(to, "committed-block-ns", vm->committed_block_ns);
 	json_object_set_new(to, "created", json_integer(vm->created_wall_ms));
@@ -156,7 +146,8 @@ json_t *vm_json(const struct ctl_config *config, struct lend_vm *vm)
 	json_object_set_new(out, "tenant", json_string(status.spec.tenant));
 	json_object_set_new(out, "plan", json_string(status.spec.plan));
 	json_object_set_new(out, "state", json_string(state_name(status.state)));
-	set(out, "pid", (uint64_t)status.pid);
+	json_set_count(out, "number", status.number);
+	json_set_count(out, "pid", (uint64_t)status.pid);
 	add_blocks(out, &status);
 	json_object_set_new(out, "broken", json_string(status.broken_text));
 	add_meter(out, &status);

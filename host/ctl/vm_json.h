@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "ctl.h"
+#include "subjects.h"
 
 /* A new reference, or NULL when out of memory. */
 json_t *vm_json(const struct ctl_config *config, struct lend_vm *vm);

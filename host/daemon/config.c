@@ -18,7 +18,8 @@
 
 #include "../../proto/memlease_abi.h"
 #include "../base/size.h"
-#include "../ctl/version.h"
+#include "../base/terms.h"
+#include "../base/version.h"
 
 #define DAY_S 86400
 #define SOCKET_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path)
@@ -26,7 +27,7 @@
 enum {
 	OPT_POOL = 256, OPT_POOL_DIR, OPT_DEVICE_GROUP, OPT_ZERO_RATE, OPT_ZERO_THREADS, OPT_STATE_DIR, OPT_RUN_DIR, OPT_LEDGER, OPT_PLANS, OPT_PERIOD,
 	OPT_OVERBOOK, OPT_SOCKET_GROUP, OPT_USER, OPT_LOG_LEVEL, OPT_SANDBOX, OPT_KEEP,
-	OPT_MOUNT_ONLY, OPT_VERSION, OPT_HELP,
+	OPT_MOUNT_ONLY, OPT_CHECK_CONFIG, OPT_VERSION, OPT_HELP,
 };
 
 static const struct option options[] = {
@@ -47,6 +48,7 @@ static const struct option options[] = {
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "keep", no_argument, NULL, OPT_KEEP },
 	{ "mount-only", no_argument, NULL, OPT_MOUNT_ONLY },
+	{ "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -80,17 +82,21 @@ static const char help_text[] =
 "  --socket-group NAME  group that may use the control socket\n"
 "  --user NAME          run as this user, once the pool is mounted\n"
 "  --log-level LEVEL    error, warn, info or debug (default: info)\n"
-"  --sandbox MODE       on, log (let pass what it would forbid, and audit it) or off\n"
+"  --sandbox MODE       of system calls that the daemon has no use for: on (they fail), kill\n"
+"                       (they end the daemon), log (they pass), and each is audited; or off\n"
+"                       (default: on)\n"
 "  --keep               supervise: restart the daemon when it dies, and keep its\n"
 "                       descriptors meanwhile (systemd does both by itself)\n"
 "  --mount-only         mount the pool's tmpfs, unless --pool-dir is given, and exit\n"
+"  --check-config       look at options and files, say of each what is wrong with it, and exit:\n"
+"                       0, 1 for a file, 2 for an option; changes nothing\n"
 "  --version, --help\n"
 "\n"
 "Restarting it leaves VMs running. docs/operating.md says more.\n";
 
-static bool bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static bool wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-static bool bad(const char *fmt, ...)
+static bool wrong(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -102,8 +108,8 @@ static bool bad(const char *fmt, ...)
 	return false;
 }
 
-static bool number(const char *option, const char *text, unsigned long min, unsigned long max,
-		   uint32_t *out)
+static bool take_number(const char *option, const char *text, unsigned long min, unsigned long max,
+			uint32_t *out)
 {
 	unsigned long value;
 	char *end;
@@ -111,44 +117,45 @@ static bool number(const char *option, const char *text, unsigned long min, unsi
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (errno || end == text || *end || text[0] == '-' || value < min || value > max)
-		return bad("%s '%s' is no number from %lu to %lu", option, text, min, max);
+		return wrong("%s '%s' is no number from %lu to %lu", option, text, min, max);
 	*out = (uint32_t)value;
 	return true;
 }
 
-static bool path(const char *option, const char *text, char *out)
+static bool take_path(const char *option, const char *text, char *out)
 {
 	char cwd[PATH_MAX] = "";
 	int len;
 
 	if (!text[0])
-		return bad("%s is empty; give a path", option);
+		return wrong("%s is empty; give a path", option);
 	if (text[0] != '/' && !getcwd(cwd, sizeof(cwd)))
-		return bad("%s '%s': the working directory cannot be found; give an absolute path",
-			   option, text);
+		return wrong("%s '%s': the working directory cannot be found; give an absolute path",
+			     option, text);
 	len = snprintf(out, PATH_MAX, "%s%s%s", cwd, cwd[0] ? "/" : "", text);
 	if (len >= PATH_MAX)
-		return bad("%s '%.60s...' is too long", option, text);
+		return wrong("%s '%.60s...' is too long", option, text);
 	while (len > 1 && out[len - 1] == '/')
 		out[--len] = '\0';
 	return true;
 }
 
-static bool pool_size(const char *text, uint64_t *blocks)
+static bool take_pool_size(const char *text, uint64_t *blocks)
 {
 	uint64_t bytes;
 
 	if (ml_size_parse(text, &bytes))
-		return bad("--pool '%s' is no size; write 512M or 4G", text);
+		return wrong("--pool '%s' is no size; write 512M or 4G", text);
 	if (bytes < MEMLEASE_BLOCK_BYTES || bytes % MEMLEASE_BLOCK_BYTES)
-		return bad("--pool '%s' is no whole number of 2 MiB blocks; write 512M or 4G", text);
+		return wrong("--pool '%s' is no whole number of 2 MiB blocks; write 512M or 4G",
+			     text);
 	if (bytes > CONFIG_POOL_MAX_BYTES)
-		return bad("--pool '%s' is more than any host has", text);
+		return wrong("--pool '%s' is more than any host has", text);
 	*blocks = bytes / MEMLEASE_BLOCK_BYTES;
 	return true;
 }
 
-static bool pool(const char *text, struct config *config)
+static bool take_pool(const char *text, struct config *config)
 {
 	static const char name[] = "reserved";
 	size_t len = sizeof(name) - 1;
@@ -156,49 +163,50 @@ static bool pool(const char *text, struct config *config)
 	config->reserved = !strncmp(text, name, len) && (!text[len] || text[len] == ':');
 	config->ranges = config->reserved && text[len] ? text + len + 1 : NULL;
 	config->pool_blocks = 0;
-	return config->reserved || pool_size(text, &config->pool_blocks);
+	return config->reserved || take_pool_size(text, &config->pool_blocks);
 }
 
-static bool zero_rate(const char *text, uint64_t *bytes_per_s)
+static bool take_zero_rate(const char *text, uint64_t *bytes_per_s)
 {
 	*bytes_per_s = 0;
 	if (!strcmp(text, "none"))
 		return true;
 	if (ml_size_parse(text, bytes_per_s) || *bytes_per_s < CONFIG_ZERO_RATE_MIN)
-		return bad("--zero-rate '%s' is no size of at least 16M; write 1G, or none", text);
+		return wrong("--zero-rate '%s' is no size of at least 16M; write 1G, or none",
+			     text);
 	return true;
 }
 
-static bool period(const char *text, uint32_t *period_s)
+static bool take_period(const char *text, uint32_t *period_s)
 {
-	if (!number("--period", text, 1, DAY_S, period_s))
+	if (!take_number("--period", text, 1, DAY_S, period_s))
 		return false;
 	if (DAY_S % *period_s)
-		return bad("--period '%s' does not divide a day of %d seconds; take 60, 300 or 3600",
-			   text, DAY_S);
+		return wrong("--period '%s' does not divide a day of %d seconds; take 60, 300 or 3600",
+			     text, DAY_S);
 	return true;
 }
 
-static bool group(const char *option, const char *text, bool *given, gid_t *gid)
+static bool take_group(const char *option, const char *text, bool *given, gid_t *gid)
 {
 	const struct group *entry = getgrnam(text);
 
 	if (!entry)
-		return bad("%s '%s': there is no such group; groupadd makes one", option, text);
+		return wrong("%s '%s': there is no such group; groupadd makes one", option, text);
 	*given = true;
 	*gid = entry->gr_gid;
 	return true;
 }
 
-static bool user(const char *text, struct config *config)
+static bool take_user(const char *text, struct config *config)
 {
 	const struct passwd *entry = getpwnam(text);
 
 	if (!entry || strlen(text) >= sizeof(config->user))
-		return bad("--user '%s': there is no such user; useradd makes one", text);
+		return wrong("--user '%s': there is no such user; useradd makes one", text);
 	if (geteuid() != 0 && entry->pw_uid != geteuid())
-		return bad("--user '%s': only root can become another user; start as root, or "
-			   "without --user", text);
+		return wrong("--user '%s': only root can become another user; start as root, or without --user",
+			     text);
 	config->has_user = entry->pw_uid != geteuid();
 	config->uid = entry->pw_uid;
 	config->gid = entry->pw_gid;
@@ -206,7 +214,7 @@ static bool user(const char *text, struct config *config)
 	return true;
 }
 
-static bool choice(const char *option, const char *text, const char *const *names, int *out)
+static bool take_choice(const char *option, const char *text, const char *const *names, int *out)
 {
 	int i;
 
@@ -223,52 +231,52 @@ static bool choice(const char *option, const char *text, const char *const *name
 	return false;
 }
 
-static bool take(struct config *config, int opt, const char *arg)
+static bool take_option(struct config *config, int opt, const char *arg)
 {
 	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
-	static const char *const modes[] = { "on", "log", "off", NULL };
+	static const char *const modes[] = { "on", "log", "off", "kill", NULL };
 	int i = 0;
 
 	switch (opt) {
 	case OPT_POOL:
-		return pool(arg, config);
+		return take_pool(arg, config);
 	case OPT_DEVICE_GROUP:
-		return group("--device-group", arg, &config->has_device_group,
-			     &config->device_group);
+		return take_group("--device-group", arg, &config->has_device_group,
+				  &config->device_group);
 	case OPT_ZERO_RATE:
-		return zero_rate(arg, &config->zero_bytes_per_s);
+		return take_zero_rate(arg, &config->zero_bytes_per_s);
 	case OPT_ZERO_THREADS:
-		return number("--zero-threads", arg, 1, CONFIG_ZERO_THREADS_MAX,
-			      &config->zero_threads);
+		return take_number("--zero-threads", arg, 1, CONFIG_ZERO_THREADS_MAX,
+				   &config->zero_threads);
 	case OPT_POOL_DIR:
-		return path("--pool-dir", arg, config->pool_dir);
+		return take_path("--pool-dir", arg, config->pool_dir);
 	case OPT_STATE_DIR:
-		return path("--state-dir", arg, config->state_dir);
+		return take_path("--state-dir", arg, config->state_dir);
 	case OPT_RUN_DIR:
-		return path("--run-dir", arg, config->run_dir);
+		return take_path("--run-dir", arg, config->run_dir);
 	case OPT_LEDGER:
-		return path("--ledger", arg, config->ledger);
+		return take_path("--ledger", arg, config->ledger);
 	case OPT_PLANS:
 		config->plans = arg;
 		return true;
 	case OPT_PERIOD:
-		return period(arg, &config->period_s);
+		return take_period(arg, &config->period_s);
 	case OPT_OVERBOOK:
 		config->overbook_percent = 0;
-		return !strcmp(arg, "none") || number("--overbook", arg, 1,
-						      CONFIG_OVERBOOK_MAX_PERCENT,
-						      &config->overbook_percent);
+		return !strcmp(arg, "none") || take_number("--overbook", arg, 1,
+							   CONFIG_OVERBOOK_MAX_PERCENT,
+							   &config->overbook_percent);
 	case OPT_SOCKET_GROUP:
-		return group("--socket-group", arg, &config->has_group, &config->group);
+		return take_group("--socket-group", arg, &config->has_group, &config->group);
 	case OPT_USER:
-		return user(arg, config);
+		return take_user(arg, config);
 	case OPT_LOG_LEVEL:
-		if (!choice("--log-level", arg, levels, &i))
+		if (!take_choice("--log-level", arg, levels, &i))
 			return false;
 		config->log_level = (enum ml_log_level)i;
 		return true;
 	case OPT_SANDBOX:
-		if (!choice("--sandbox", arg, modes, &i))
+		if (!take_choice("--sandbox", arg, modes, &i))
 			return false;
 		config->sandbox = (enum config_sandbox)i;
 		return true;
@@ -277,6 +285,8 @@ static bool take(struct config *config, int opt, const char *arg)
 		return true;
 	case OPT_MOUNT_ONLY:
 		return config->mount_only = true;
+	case OPT_CHECK_CONFIG:
+		return config->check_only = true;
 	default:
 		return false;
 	}
@@ -286,7 +296,7 @@ static bool take(struct config *config, int opt, const char *arg)
 static bool join(char *out, const char *dir, const char *tail)
 {
 	if (snprintf(out, PATH_MAX, "%s/%s", dir, tail) >= PATH_MAX)
-		return bad("the path '%.60s.../%s' is too long", dir, tail);
+		return wrong("the path '%.60s.../%s' is too long", dir, tail);
 	return true;
 }
 
@@ -300,7 +310,7 @@ static bool default_ledger(struct config *config)
 		return join(config->ledger, state, "memlease/ledger.db");
 	if (home && home[0] == '/')
 		return join(config->ledger, home, ".local/state/memlease/ledger.db");
-	return bad("neither XDG_STATE_HOME nor HOME is set; say where the ledger is by --ledger");
+	return wrong("neither XDG_STATE_HOME nor HOME is set; say where the ledger is by --ledger");
 }
 
 static bool fill_in(struct config *config)
@@ -308,23 +318,23 @@ static bool fill_in(struct config *config)
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
 	if (!config->pool_blocks && !config->reserved)
-		return bad("--pool is missing: say how much memory to lend, as in --pool 4G");
+		return wrong("--pool is missing: say how much memory to lend, as in --pool 4G");
 	if (!config->run_dir[0]) {
 		if (geteuid() == 0)
-			strcpy(config->run_dir, "/run/memlease");
+			strcpy(config->run_dir, ML_RUN_DIR);
 		else if (!runtime || runtime[0] != '/')
-			return bad("XDG_RUNTIME_DIR is not set; say where the sockets go by --run-dir");
-		else if (!join(config->run_dir, runtime, "memlease"))
+			return wrong("XDG_RUNTIME_DIR is not set; say where the sockets go by --run-dir");
+		else if (!join(config->run_dir, runtime, ML_RUN_SUBDIR))
 			return false;
 	}
-	if (strlen(config->run_dir) + strlen("/control.sock") >= SOCKET_PATH_BYTES)
-		return bad("--run-dir '%.60s...' is too long for the paths of sockets; give a shorter one",
-			   config->run_dir);
+	if (strlen(config->run_dir) + strlen("/" ML_CONTROL_SOCKET) >= SOCKET_PATH_BYTES)
+		return wrong("--run-dir '%.60s...' is too long for the paths of sockets; give a shorter one",
+			     config->run_dir);
 	if (!config->state_dir[0] && !join(config->state_dir, config->run_dir, "state"))
 		return false;
 	if (config->reserved && config->pool_dir[0])
-		return bad("--pool-dir '%.60s' does not go with --pool reserved, which has no directory; leave it out",
-			   config->pool_dir);
+		return wrong("--pool-dir '%.60s' does not go with --pool reserved, which has no directory; leave it out",
+			     config->pool_dir);
 	if (config->reserved) {
 		strcpy(config->pool_dir, "/dev/memlease");
 		return config->ledger[0] || default_ledger(config);
@@ -350,17 +360,22 @@ enum config_result config_read(struct config *config, int argc, char **argv)
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == OPT_HELP || opt == OPT_VERSION) {
 			fputs(opt == OPT_HELP ? help_text : "memleased " ML_VERSION "\n", stdout);
+			if (fflush(stdout) || ferror(stdout)) {
+				fprintf(stderr, "memleased: standard output cannot be written: %s\n",
+					strerror(errno));
+				return CONFIG_BAD;
+			}
 			return CONFIG_DONE;
 		}
 		if (opt == '?') {
 			fputs("see memleased --help\n", stderr);
 			return CONFIG_BAD;
 		}
-		if (!take(config, opt, optarg))
+		if (!take_option(config, opt, optarg))
 			return CONFIG_BAD;
 	}
 	if (optind < argc) {
-		bad("'%s' is no option", argv[optind]);
+		wrong("'%s' is no option", argv[optind]);
 		return CONFIG_BAD;
 	}
 	return fill_in(config) ? CONFIG_RUN : CONFIG_BAD;

@@ -22,7 +22,7 @@
 #define CONFIG_ZERO_RATE_MIN (16ULL << 20)
 #define CONFIG_ZERO_THREADS_MAX 16
 
-enum config_sandbox { SANDBOX_ON, SANDBOX_LOG, SANDBOX_OFF };
+enum config_sandbox { SANDBOX_ON, SANDBOX_LOG, SANDBOX_OFF, SANDBOX_KILL };
 
 struct config {
 	uint64_t pool_blocks;		/* 0: reserved says */
@@ -49,7 +49,7 @@ struct config {
 	enum ml_log_level log_level;
 	enum config_sandbox sandbox;
 	int keep_index;			/* of --keep in argv; 0: not given */
-	bool mount_only;
+	bool mount_only, check_only;
 };
 
 enum config_result {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The keeper's loop: one socket for the daemon's notifications, one descriptor
- * for signals, one child. Called by main.c for --keep; never returns while there
- * is a daemon to keep.
+ * The keeper's loop: one socket for the daemon's notifications, which has no name that
+ * others could send to, one descriptor for signals, one child. Called by main.c for --keep;
+ * never returns while there is a daemon to keep.
  */
 #include "keep.h"
 
@@ -11,24 +11,23 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../base/cleanup.h"
+#include "../base/fdmsg.h"
 #include "../base/log.h"
 #include "keep_store.h"
+#include "notify.h"
 
 #define MESSAGE_MAX_BYTES 4096
-#define FDS_PER_MESSAGE_MAX 253		/* SCM_MAX_FD */
 #define FIRST_FD 3			/* SD_LISTEN_FDS_START */
 #define EXIT_BY_SIGNAL 128
 
@@ -36,8 +35,8 @@ struct keeper {
 	struct keep_store store;
 	char **argv;			/* the daemon's */
 	char exe[PATH_MAX];
-	char notify_name[64];		/* value of NOTIFY_SOCKET */
-	int notify_fd, signal_fd;
+	int link;			/* to the child: it has the only other end */
+	int signal_fd;
 	sigset_t old_mask;
 	pid_t child;			/* 0: none now */
 	uint64_t started_ms, heard_ms;	/* of the child */
@@ -48,7 +47,7 @@ struct keeper {
 	int status;			/* ours, once done */
 };
 
-static uint64_t now_ms(void)
+static uint64_t monotonic_ms(void)
 {
 	struct timespec ts;
 
@@ -67,7 +66,10 @@ uint64_t keep_delay_ms(uint64_t lived_ms, uint64_t delay_ms)
 
 /* --- the child's side, between fork and exec --------------------------------- */
 
-/* The stored descriptors become 3, 4, ...; first out of the way, because they may stand there. */
+/*
+ * The stored descriptors get the numbers 3, 4, ... Some of them may have such a number
+ * already, so all are moved to higher numbers first.
+ */
 static int line_up(const struct keep_store *store, size_t count)
 {
 	int high = FIRST_FD + (int)count;
@@ -96,11 +98,13 @@ static void set_number(const char *key, unsigned long long value)
 	setenv(key, text, 1);
 }
 
-static void become_daemon(struct keeper *k)
+static void become_daemon(struct keeper *k, int link)
 {
 	size_t count = 0;
 	char *names = keep_store_names(&k->store, &count);
 
+	/* Above those that are handed on, which are about to get the numbers from 3 on. */
+	link = fcntl(link, F_DUPFD, FIRST_FD + (int)count);
 	if (!names || line_up(&k->store, count))
 		count = 0;
 	if (count) {
@@ -108,7 +112,9 @@ static void become_daemon(struct keeper *k)
 		set_number("LISTEN_PID", (unsigned long long)getpid());
 		setenv("LISTEN_FDNAMES", names, 1);
 	}
-	setenv("NOTIFY_SOCKET", k->notify_name, 1);
+	set_number(KEEP_LINK_ENV, (unsigned long long)link);
+	/* The keeper's own service manager is none of the daemon's. */
+	unsetenv("NOTIFY_SOCKET");
 	set_number("WATCHDOG_USEC", KEEP_WATCHDOG_MS * 1000ULL);
 	set_number("WATCHDOG_PID", (unsigned long long)getpid());
 	sigprocmask(SIG_SETMASK, &k->old_mask, NULL);
@@ -119,95 +125,84 @@ static void become_daemon(struct keeper *k)
 
 /* --- the keeper's side ------------------------------------------------------- */
 
-static void start(struct keeper *k)
+static void close_link(struct keeper *k)
 {
-	pid_t pid = fork();
+	if (k->link >= 0)
+		close(k->link);
+	k->link = -1;
+}
 
-	k->started_ms = k->heard_ms = now_ms();
+static void start_daemon(struct keeper *k)
+{
+	int pair[2] = { -1, -1 };
+	pid_t pid = -1;
+
+	close_link(k);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
+		pid = fork();
+	k->started_ms = k->heard_ms = monotonic_ms();
 	k->restarting = k->killed = false;
 	if (pid == 0)
-		become_daemon(k);
+		become_daemon(k, pair[1]);
+	if (pair[1] >= 0)
+		close(pair[1]);
+	k->link = pair[0];
 	if (pid > 0) {
 		k->child = pid;
 		return;
 	}
+	close_link(k);
 	ml_err("keeper: cannot start the daemon: %m; trying again");
 	k->died_ms = k->started_ms;
 	k->delay_ms = KEEP_DELAY_MAX_MS;
 }
 
-/* One message, if there is one. Only the child's are heeded. */
+/* Take in one message of the daemon's, if there is one. False: not now, or never again. */
 static bool hear(struct keeper *k)
 {
 	char text[MESSAGE_MAX_BYTES];
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(struct ucred)) +
-			   CMSG_SPACE(FDS_PER_MESSAGE_MAX * sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = text, .iov_len = sizeof(text) };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	int fds[FDS_PER_MESSAGE_MAX];
-	size_t fd_count = 0, i;
-	struct cmsghdr *c;
+	int fds[ML_FDMSG_MAX];
+	size_t fd_count;
 	unsigned int said;
-	pid_t from = 0;
-	ssize_t n = recvmsg(k->notify_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n;
 
-	if (n < 0)
-		return errno == EINTR;
-	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET)
-			continue;
-		if (c->cmsg_type == SCM_RIGHTS) {
-			fd_count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-			memcpy(fds, CMSG_DATA(c), fd_count * sizeof(int));
-		} else if (c->cmsg_type == SCM_CREDENTIALS) {
-			struct ucred cred;
-
-			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-			from = cred.pid;
-		}
+	if (k->link < 0)
+		return false;
+	n = ml_fdmsg_receive(k->link, text, sizeof(text), fds, &fd_count);
+	if (n == -EAGAIN || n == -EINTR)
+		return n == -EINTR;
+	/* What was cut short, or is nothing, is not heeded, but its descriptors are. */
+	said = keep_store_message(&k->store, text, n > 0 ? (size_t)n : 0, fds, fd_count);
+	if (n <= 0 && n != -EMSGSIZE) {
+		close_link(k);
+		return false;
 	}
-	if (from != k->child || msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		for (i = 0; i < fd_count; i++)
-			close(fds[i]);
-		return true;
-	}
-	said = keep_store_message(&k->store, text, (size_t)n, fds, fd_count);
-	k->heard_ms = now_ms();
+	k->heard_ms = monotonic_ms();
 	if (said & KEEP_READY)
 		k->was_ready = true;
 	return true;
 }
 
-static void finish(struct keeper *k, int wait_status)
+static void end_keeping(struct keeper *k, int wait_status)
 {
 	k->done = true;
 	k->status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) :
 		EXIT_BY_SIGNAL + WTERMSIG(wait_status);
 }
 
-static void on_child(struct keeper *k)
+static void on_daemon_ended(struct keeper *k, int status)
 {
-	int status;
-
-	/* What it said before it died counts. */
-	while (k->child && hear(k))
+	/* Messages that the daemon sent before it died still count. */
+	while (hear(k))
 		;
-	if (!k->child || waitpid(k->child, &status, WNOHANG) != k->child)
-		return;
 	k->child = 0;
-	k->died_ms = now_ms();
+	k->died_ms = monotonic_ms();
 	if (k->restarting && !k->ending) {
 		k->delay_ms = 0;
 		return;
 	}
 	if (k->ending || !k->was_ready || (WIFEXITED(status) && !WEXITSTATUS(status))) {
-		finish(k, status);
+		end_keeping(k, status);
 		return;
 	}
 	k->delay_ms = keep_delay_ms(k->died_ms - k->started_ms, k->delay_ms);
@@ -219,6 +214,19 @@ static void on_child(struct keeper *k)
 		       WEXITSTATUS(status));
 }
 
+static void on_children(struct keeper *k)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == k->child)
+			on_daemon_ended(k, status);
+		else
+			keep_store_child_ended(&k->store);
+	}
+}
+
 static void on_signal(struct keeper *k)
 {
 	struct signalfd_siginfo info;
@@ -227,7 +235,7 @@ static void on_signal(struct keeper *k)
 		return;
 	switch (info.ssi_signo) {
 	case SIGCHLD:
-		on_child(k);
+		on_children(k);
 		break;
 	case SIGHUP:
 		k->restarting = true;
@@ -239,20 +247,20 @@ static void on_signal(struct keeper *k)
 		if (k->child)
 			kill(k->child, (int)info.ssi_signo);
 		else
-			finish(k, 0);
+			end_keeping(k, 0);
 	}
 }
 
 /* Milliseconds until something is due, or -1; starts or kills what is due. */
 static int due(struct keeper *k)
 {
-	uint64_t now = now_ms(), at;
+	uint64_t now = monotonic_ms(), at;
 
 	if (!k->child) {
 		at = k->died_ms + k->delay_ms;
 		if (k->delay_ms && now < at)
 			return (int)(at - now);
-		start(k);
+		start_daemon(k);
 		return k->child ? KEEP_WATCHDOG_MS : KEEP_DELAY_MAX_MS;
 	}
 	at = k->heard_ms + KEEP_WATCHDOG_MS;
@@ -264,24 +272,6 @@ static int due(struct keeper *k)
 		k->killed = true;
 	}
 	return -1;
-}
-
-static int open_notify(struct keeper *k)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	socklen_t len = sizeof(addr);
-	int on = 1;
-
-	k->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* No address beyond the family: the kernel chooses an abstract name. */
-	if (k->notify_fd < 0 ||
-	    setsockopt(k->notify_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) ||
-	    bind(k->notify_fd, (struct sockaddr *)&addr, sizeof(addr.sun_family)) ||
-	    getsockname(k->notify_fd, (struct sockaddr *)&addr, &len))
-		return -errno;
-	snprintf(k->notify_name, sizeof(k->notify_name), "@%.*s",
-		 (int)(len - offsetof(struct sockaddr_un, sun_path) - 1), addr.sun_path + 1);
-	return 0;
 }
 
 static int open_signals(struct keeper *k)
@@ -302,7 +292,7 @@ static int set_up(struct keeper *k, int argc, char **argv, int keep_index)
 {
 	struct rlimit limit;
 	ssize_t len = readlink("/proc/self/exe", k->exe, sizeof(k->exe) - 1);
-	int i, n = 0, ret;
+	int i, n = 0;
 
 	if (len <= 0)
 		return -errno;
@@ -317,8 +307,7 @@ static int set_up(struct keeper *k, int argc, char **argv, int keep_index)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	ret = open_notify(k);
-	return ret ? ret : open_signals(k);
+	return open_signals(k);
 }
 
 int keep_run(int argc, char **argv, int keep_index)
@@ -328,7 +317,7 @@ int keep_run(int argc, char **argv, int keep_index)
 
 	if (!k)
 		return EXIT_FAILURE;
-	k->notify_fd = k->signal_fd = -1;
+	k->link = k->signal_fd = -1;
 	ret = set_up(k, argc, argv, keep_index);
 	if (ret) {
 		ml_err("keeper: %s", strerror(-ret));
@@ -337,13 +326,15 @@ int keep_run(int argc, char **argv, int keep_index)
 	}
 	while (!k->done) {
 		struct pollfd fds[] = {
-			{ .fd = k->notify_fd, .events = POLLIN },
+			{ .fd = -1, .events = POLLIN },
 			{ .fd = k->signal_fd, .events = POLLIN },
 		};
+		int timeout_ms = due(k);	/* may start a daemon */
 
-		if (poll(fds, 2, due(k)) <= 0)
+		fds[0].fd = k->link;
+		if (poll(fds, 2, timeout_ms) <= 0)
 			continue;
-		if (fds[0].revents & POLLIN)
+		if (fds[0].revents)
 			hear(k);
 		if (fds[1].revents & POLLIN)
 			on_signal(k);
@@ -351,8 +342,7 @@ int keep_run(int argc, char **argv, int keep_index)
 	status = k->status;
 	keep_store_clear(&k->store);
 	free(k->argv);
-	if (k->notify_fd >= 0)
-		close(k->notify_fd);
+	close_link(k);
 	if (k->signal_fd >= 0)
 		close(k->signal_fd);
 	free(k);

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "../base/leave.h"
 #include "../base/log.h"
 
 static bool name_ok(const char *name)
@@ -24,6 +24,32 @@ static bool name_ok(const char *name)
 	return true;
 }
 
+/* To be closed, and by somebody else. */
+static void let_go(struct keep_store *store, int fd)
+{
+	if (store->gone_count < KEEP_FDS_MAX)
+		store->gone[store->gone_count++] = fd;
+	else
+		ml_warn("keeper: descriptor %d stays open: closing earlier ones hangs", fd);
+}
+
+static void sweep(struct keep_store *store)
+{
+	if (!store->gone_count || store->leavers >= KEEP_LEAVERS_MAX)
+		return;
+	if (ml_leave_to_child(store->gone, store->gone_count) < 0)
+		return;
+	store->gone_count = 0;
+	store->leavers++;
+}
+
+void keep_store_child_ended(struct keep_store *store)
+{
+	if (store->leavers)
+		store->leavers--;
+	sweep(store);
+}
+
 static void drop(struct keep_store *store, const char *name)
 {
 	size_t i, kept = 0;
@@ -33,34 +59,34 @@ static void drop(struct keep_store *store, const char *name)
 			store->fds[kept++] = store->fds[i];
 			continue;
 		}
-		close(store->fds[i].fd);
+		let_go(store, store->fds[i].fd);
 		free(store->fds[i].name);
 	}
 	store->count = kept;
 }
 
 /* Takes fd. */
-static void put(struct keep_store *store, const char *name, int fd)
+static void add_descriptor(struct keep_store *store, const char *name, int fd)
 {
 	char *copy = store->count < KEEP_FDS_MAX ? strdup(name) : NULL;
 
 	if (!copy) {
 		ml_warn("keeper: %s is not kept: %s", name,
 			store->count < KEEP_FDS_MAX ? "out of memory" : "too many descriptors");
-		close(fd);
+		let_go(store, fd);
 		return;
 	}
 	store->fds[store->count].name = copy;
 	store->fds[store->count++].fd = fd;
 }
 
-struct message {
+struct notice {
 	bool put, drop;
 	unsigned int said;
 	char name[KEEP_NAME_MAX + 1];
 };
 
-static void take_line(struct message *m, const char *line, size_t len)
+static void take_line(struct notice *m, const char *line, size_t len)
 {
 	static const char name[] = "FDNAME=";
 
@@ -80,7 +106,7 @@ static void take_line(struct message *m, const char *line, size_t len)
 unsigned int keep_store_message(struct keep_store *store, const char *text, size_t len,
 				const int *fds, size_t fd_count)
 {
-	struct message m = { 0 };
+	struct notice m = { 0 };
 	size_t at = 0, end, i;
 	bool named;
 
@@ -96,10 +122,11 @@ unsigned int keep_store_message(struct keep_store *store, const char *text, size
 		drop(store, m.name);
 	for (i = 0; i < fd_count; i++) {
 		if (m.put && named && !m.drop)
-			put(store, m.name, fds[i]);
+			add_descriptor(store, m.name, fds[i]);
 		else
-			close(fds[i]);
+			let_go(store, fds[i]);
 	}
+	sweep(store);
 	return m.said;
 }
 
@@ -131,7 +158,8 @@ void keep_store_clear(struct keep_store *store)
 {
 	while (store->count) {
 		store->count--;
-		close(store->fds[store->count].fd);
+		let_go(store, store->fds[store->count].fd);
 		free(store->fds[store->count].name);
 	}
+	sweep(store);
 }

@@ -20,42 +20,38 @@
 #include "../../proto/memlease_abi.h"
 #include "../base/cleanup.h"
 #include "../base/size.h"
+#include "../base/walk.h"
 
 #define HOST_KEEPS_BYTES (256ULL << 20)	/* what a host needs besides the pool, at the very least */
 #define POOL_INODES 20000		/* two files per VM, and some */
 #define POOL_MOUNT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
-/* mkdir -p; what is made belongs to the daemon's user. The last part gets mode. */
-static int make_dir(const struct config *config, const char *dir, mode_t mode)
+/*
+ * mkdir -p; what is made belongs to the daemon's user. The last part gets mode. What was there
+ * stays as it is: root changes nothing that it has not just made.
+ */
+static int make_dir(const struct config *config, const char *dir, mode_t mode, struct ml_why *why)
 {
-	char part[PATH_MAX];
-	size_t i, len = strlen(dir);
-	struct stat st;
+	bool made = false;
+	ml_autoclose int at = ml_walk_make(dir, mode, &made, why), fd = -1;
 
-	for (i = 1; i <= len; i++) {
-		if (dir[i] != '/' && dir[i] != '\0')
-			continue;
-		memcpy(part, dir, i);
-		part[i] = '\0';
-		if (!mkdir(part, i == len ? mode : 0755)) {
-			if (i == len && (chmod(part, mode) ||
-					 (config->has_user && chown(part, config->uid, config->gid))))
-				return -errno;
-		} else if (errno != EEXIST) {
-			return -errno;
-		}
-	}
-	if (stat(dir, &st))
-		return -errno;
-	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+	if (at < 0)
+		return at;
+	if (!made)
+		return 0;
+	fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fchmod(fd, mode) || (config->has_user && fchown(fd, config->uid, config->gid)))
+		return ml_refuse(why, -errno, "%s", strerror(errno));
+	return 0;
 }
 
 static int make_logged(const struct config *config, const char *option, const char *dir, mode_t mode)
 {
-	int ret = make_dir(config, dir, mode);
+	struct ml_why why = { "" };
+	int ret = make_dir(config, dir, mode, &why);
 
 	if (ret)
-		ml_err("%s: cannot make the directory: %s; give another %s", dir, strerror(-ret), option);
+		ml_err("%s: cannot make the directory: %s; give another %s", dir, why.text, option);
 	return ret;
 }
 
@@ -67,8 +63,9 @@ int places_make(const struct config *config)
 
 	ret = make_logged(config, "--run-dir", config->run_dir, 0755);
 	snprintf(dir, sizeof(dir), "%s/vm", config->run_dir);
+	/* QEMUs that became users of their own pass through it; what is in it is not theirs to list. */
 	if (!ret)
-		ret = make_logged(config, "--run-dir", dir, 0700);
+		ret = make_logged(config, "--run-dir", dir, 0711);
 	if (!ret)
 		ret = make_logged(config, "--state-dir", config->state_dir, 0700);
 	if (!ret && config->own_pool)
@@ -85,14 +82,15 @@ int places_make(const struct config *config)
 
 int places_lock(const struct config *config, int *fd)
 {
+	struct ml_why why = { "" };
 	char path[PATH_MAX + 32];
 	ml_autoclose int lock = -1;
 
 	snprintf(path, sizeof(path), "%s/memleased.lock", config->run_dir);
-	lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	lock = ml_walk_file(path, O_RDWR, &why);
 	if (lock < 0) {
-		ml_err("%s: %m; give another --run-dir", path);
-		return -errno;
+		ml_err("%s; give another --run-dir", why.text);
+		return lock;
 	}
 	if (config->has_user && fchown(lock, config->uid, config->gid))
 		return -errno;
@@ -134,7 +132,7 @@ int places_check_memory(const struct config *config)
 		       ml_size_exact(pool, want), ml_size_human(total, have));
 		return -ENOSPC;
 	}
-	/* At a restart the pool itself is what is not available. */
+	/* At a restart blocks of the pool are in use already; they are there for the pool, too. */
 	if (!statfs(config->pool_dir, &fs) && fs.f_type == TMPFS_MAGIC)
 		available += (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
 	if (available && pool > available)
@@ -143,19 +141,18 @@ int places_check_memory(const struct config *config)
 	return 0;
 }
 
-/* Is dir the root of a file system of its own? */
-static bool is_mount_point(const char *dir)
+/* Is it the root of a file system of its own? */
+static bool is_mount_point(int dir)
 {
-	char parent[PATH_MAX + 8];
 	struct stat here, above;
 
-	snprintf(parent, sizeof(parent), "%s/..", dir);
-	return !stat(dir, &here) && !stat(parent, &above) && here.st_dev != above.st_dev;
+	return !fstat(dir, &here) && !fstatat(dir, "..", &above, 0) && here.st_dev != above.st_dev;
 }
 
-static int mount_tmpfs(const struct config *config, bool again, bool noswap)
+/* On the directory itself, whatever its path leads to by now. */
+static int mount_tmpfs(const struct config *config, int dir, bool again, bool noswap)
 {
-	char opts[256];
+	char opts[256], path[ML_WALK_PROC];
 
 	/* Owner and huge pages stay as first mounted; noswap must be said again, or else is refused. */
 	if (again)
@@ -167,35 +164,51 @@ static int mount_tmpfs(const struct config *config, bool again, bool noswap)
 			 "size=%lluk,huge=always,mode=0700,nr_inodes=%d,uid=%u,gid=%u%s",
 			 (unsigned long long)(config->pool_blocks * MEMLEASE_BLOCK_BYTES >> 10),
 			 POOL_INODES, config->uid, config->gid, noswap ? ",noswap" : "");
-	return mount("memlease-pool", config->pool_dir, "tmpfs",
+	return mount("memlease-pool", ml_walk_proc(dir, path), "tmpfs",
 		     POOL_MOUNT_FLAGS | (again ? MS_REMOUNT : 0), opts) ? -errno : 0;
 }
 
 /* Without swap where the kernel can (Linux 6.4): what a VM is billed for shall be memory. */
-static int mount_best(const struct config *config, bool again)
+static int mount_best(const struct config *config, int dir, bool again)
 {
-	int ret = mount_tmpfs(config, again, true);
+	int ret = mount_tmpfs(config, dir, again, true);
 
-	return ret == -EINVAL ? mount_tmpfs(config, again, false) : ret;
+	return ret == -EINVAL ? mount_tmpfs(config, dir, again, false) : ret;
 }
 
-static int remount(const struct config *config)
+/*
+ * A smaller one only while it is empty: which blocks of it are lent, and whether the pool can
+ * be as small as that, is not known before the block table is read, and then there is no way back.
+ */
+static int remount(const struct config *config, int dir)
 {
 	char want[ML_SIZE_TEXT];
 	struct statfs fs;
 	int ret;
 
-	if (statfs(config->pool_dir, &fs))
+	if (fstatfs(dir, &fs))
 		return -errno;
+	if (fs.f_type != TMPFS_MAGIC) {
+		ml_err("%s: something else than the pool's tmpfs is mounted there; unmount it, or give another --run-dir",
+		       config->pool_dir);
+		return -EEXIST;
+	}
 	if ((uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize ==
 	    config->pool_blocks * MEMLEASE_BLOCK_BYTES)
 		return 0;
+	if ((uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize >
+	    config->pool_blocks * MEMLEASE_BLOCK_BYTES && fs.f_bfree != fs.f_blocks) {
+		ml_warn("%s: is in use, so it stays larger than --pool %s until a start without VMs",
+			config->pool_dir,
+			ml_size_exact(config->pool_blocks * MEMLEASE_BLOCK_BYTES, want));
+		return 0;
+	}
 	if (geteuid() != 0) {
 		ml_err("%s: mounted with another size than --pool; give the same --pool as before, or remount as root",
 		       config->pool_dir);
 		return -EPERM;
 	}
-	ret = mount_best(config, true);
+	ret = mount_best(config, dir, true);
 	if (ret)
 		ml_err("%s: cannot be brought to --pool %s: %s; make the pool larger than what is lent, or end VMs first",
 		       config->pool_dir,
@@ -206,15 +219,21 @@ static int remount(const struct config *config)
 
 int places_mount_pool(const struct config *config)
 {
+	struct ml_why why = { "" };
+	ml_autoclose int dir = ml_walk_dir(config->pool_dir, &why);
 	int ret;
 
-	if (is_mount_point(config->pool_dir))
-		return remount(config);
+	if (dir < 0) {
+		ml_err("the pool: %s", why.text);
+		return dir;
+	}
+	if (is_mount_point(dir))
+		return remount(config, dir);
 	if (geteuid() != 0) {
 		ml_err("only root can mount the pool's tmpfs; start as root, or mount one yourself and name it by --pool-dir");
 		return -EPERM;
 	}
-	ret = mount_best(config, false);
+	ret = mount_best(config, dir, false);
 	if (ret)
 		ml_err("%s: cannot mount a tmpfs: %s; mount one yourself and name it by --pool-dir",
 		       config->pool_dir, strerror(-ret));

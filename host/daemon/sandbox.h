@@ -17,7 +17,8 @@ int sandbox_drop(const struct config *config);
 
 /*
  * Install the system-call filter for all threads, present and future. What it
- * forbids kills the process (SANDBOX_ON) or is audited (SANDBOX_LOG). Logged.
+ * forbids fails with ENOSYS (SANDBOX_ON), kills the process (SANDBOX_KILL) or passes
+ * (SANDBOX_LOG); each of these is audited. 0 or the system's; logged.
  */
 int sandbox_filter(const struct config *config);
 

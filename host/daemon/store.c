@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The client's side of the descriptor store, by sd_notify(3). Runs on the event
- * loop's thread; the other side always reads, so a send does not wait.
+ * The client's side of the descriptor store. Runs on the event loop's thread.
  */
 #include "store.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,42 +12,31 @@
 #include <unistd.h>
 
 #include "../base/log.h"
+#include "../base/porter.h"
 #include "../vhost/vhost.h"
-
-#define UFFD_PREFIX "uffd."
+#include "notify.h"
 
 const char *store_vm_of(const char *fd_name)
 {
-	return !strncmp(fd_name, UFFD_PREFIX, strlen(UFFD_PREFIX)) && fd_name[strlen(UFFD_PREFIX)] ?
-		fd_name + strlen(UFFD_PREFIX) : NULL;
+	return !strncmp(fd_name, VHOST_STORE_PREFIX, strlen(VHOST_STORE_PREFIX)) && fd_name[strlen(VHOST_STORE_PREFIX)] ?
+		fd_name + strlen(VHOST_STORE_PREFIX) : NULL;
 }
 
 bool store_present(void)
 {
-	return getenv("NOTIFY_SOCKET") != NULL;
+	return notify_present();
 }
 
 void store_drop(void *ctx, const char *name)
 {
-	char text[512];
-
 	(void)ctx;
-	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-	sd_notify(0, text);
+	notify_store(name, -1);
 }
 
 void store_put(void *ctx, const char *name, int fd)
 {
-	char text[512];
-	int ret;
-
-	store_drop(ctx, name);
-	/* A userfaultfd is readable for reasons of its own; the store shall not drop it for that. */
-	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
-	ret = sd_pid_notify_with_fds(0, 0, text, &fd, 1);
-	if (ret < 0)
-		ml_warn("descriptor store: %s was not taken: %s; after a restart touches wait for QEMU's reconnect",
-			name, strerror(-ret));
+	(void)ctx;
+	notify_store(name, fd);
 }
 
 int store_inherit(struct store_inherited *in)
@@ -97,8 +84,8 @@ void store_adopt(struct store_inherited *in, struct lender *lender)
 			if (ret)
 				ml_warn("descriptor store: %s is of no use: %s", name, strerror(-ret));
 		} else {
-			close(in->fds[i].fd);
 			store_drop(NULL, name);
+			ml_porter_dispose(0, in->fds[i].fd);
 		}
 		free(in->fds[i].name);
 	}

@@ -28,7 +28,7 @@
 	"pwrite64", "preadv", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "sync_file_range", \
 	"fcntl", "flock", "dup", "dup2", "dup3", "unlink", "unlinkat", "rename", "renameat", "renameat2", \
 	"link", "linkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat", "fchown", "umask", \
-	"utime", "utimes", "utimensat", "statfs", "fstatfs", "cachestat", "memfd_create", "pipe2"
+	"lsetxattr", "utime", "utimes", "utimensat", "statfs", "fstatfs", "cachestat", "memfd_create", "pipe2"
 
 /* Sockets, all of them local: socket() itself stands in sandbox.c. */
 #define SYSCALLS_SOCKETS \

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What guests ask: borrow, return, report, touch; job.c has reset. vhost/ has checked the
- * arguments; here they are asserted. Costs go with the number of slots named,
- * never with the size of the window.
+ * What guests ask, see lend.h: borrow, return, report, touch, reset. vhost/ has checked the
+ * arguments; here they are asserted. Costs go with the number of slots named, never with
+ * the size of the window.
  */
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
-#include "../base/log.h"
-#include "../base/step.h"
-#include "lender.h"
-#include "process.h"
+#include "account.h"
+#include "job.h"
+#include "lend.h"
+#include "loan.h"
+#include "offence.h"
+#include "serve.h"
+#include "turn.h"
+#include "waiting.h"
 
 static struct slots *slots_of(const struct lend_vm *vm, enum memlease_region region)
 {
@@ -30,27 +32,9 @@ static void assert_range(const struct slots *s, uint64_t first, uint64_t count)
 	(void)count;
 }
 
-/*
- * The source must know, too, which slots may be touched; after the record does, so that
- * what it has is in the record whenever a crash comes. If it will not, nothing was lent.
- */
-static int commit(struct lend_vm *vm, uint64_t first, uint64_t count)
+uint64_t lend_clock_ns(const struct lend_vm *vm)
 {
-	struct lend_region *r = &vm->region[MEMLEASE_REGION_WINDOW];
-	const struct backend_ops *ops = vm->lender->backend->ops;
-	uint32_t taken;
-	int ret;
-
-	if (!ops->commit)
-		return 0;
-	ml_step("commit");
-	ret = ops->commit(&r->at, first, count, true, NULL, &taken);
-	if (ret == 0)
-		return 0;
-	ml_err("VM %s: %" PRIu64 " slots cannot be committed: %s", vm->rec->spec.name, count,
-	       strerror(-ret));
-	served_resync(vm);
-	return -EUCLEAN;
+	return lend_now(vm->lender);
 }
 
 int lend_borrow(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *done,
@@ -66,8 +50,8 @@ int lend_borrow(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *do
 	assert_range(s, first, count);
 	for (at = first; at < first + count; at++)
 		want += slots_state(s, at) == SLOT_VACANT;
-	lender_snapshot(vm->lender, &pool);
-	vm_snapshot(vm, &snap);
+	account_pool(vm->lender, &pool);
+	account_vm(vm, &snap);
 	g = policy_grant(&pool, &snap, want);
 	meter_advance(&vm->rec->meter, now_ns);
 	for (at = first; at < first + count; at++) {
@@ -80,39 +64,25 @@ int lend_borrow(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *do
 	}
 	*done = at - first;
 	*reason = *done < count ? g.reason : MEMLEASE_WHY_OK;
-	ret = *done ? commit(vm, first, *done) : 0;
+	ret = *done ? loan_commit(vm, first, *done) : 0;
 	if (ret < 0) {
 		*done = 0;
 		*reason = MEMLEASE_WHY_POOL;
 	}
-	vm_meter(vm, now_ns, NULL);
+	account_meter(vm, now_ns, NULL);
 	return ret;
 }
 
 int lend_return(struct lend_vm *vm, uint64_t first, uint64_t count, uint64_t *done,
 		enum memlease_reason *reason)
 {
-	struct slots *s = slots_of(vm, MEMLEASE_REGION_WINDOW);
-	uint64_t now_ns;
 	int ret;
 
-	assert_range(s, first, count);
-	*done = 0;
+	assert_range(slots_of(vm, MEMLEASE_REGION_WINDOW), first, count);
 	*reason = MEMLEASE_WHY_OK;
-	ret = move_out(vm, MEMLEASE_REGION_WINDOW, first, count, SLOT_VACANT, NULL);
-	if (ret == 0 && !lend_served(vm->lender)) {
-		now_ns = lend_now(vm->lender);
-		meter_advance(&vm->rec->meter, now_ns);
-		for (uint64_t i = first; i < first + count; i++) {
-			if (slots_state(s, i) == SLOT_COMMITTED)
-				slots_set(s, i, SLOT_VACANT, 0);
-		}
-		vm_meter(vm, now_ns, NULL);
-	}
-	if (ret == 0)
-		*done = count;
-	wait_drop(vm, MEMLEASE_REGION_WINDOW, first, count);
-	wait_serve(vm->lender);
+	ret = loan_return(vm, first, count);
+	*done = ret == 0 ? count : 0;
+	turn_serve(vm->lender);
 	return ret;
 }
 
@@ -123,14 +93,12 @@ int lend_report(struct lend_vm *vm, enum memlease_region region, uint64_t first,
 	int ret;
 
 	assert_range(slots_of(vm, region), first, count);
-	*done = 0;
 	*reason = MEMLEASE_WHY_OK;
-	ret = move_out(vm, region, first, count, SLOT_COMMITTED, &moved);
+	ret = loan_out(vm, region, first, count, &moved);
 	vm->rec->reported_blocks += moved;
-	if (ret == 0)
-		*done = count;
+	*done = ret == 0 ? count : 0;
 	if (moved)
-		wait_serve(vm->lender);
+		turn_serve(vm->lender);
 	return ret;
 }
 
@@ -155,37 +123,6 @@ bool lend_resident(const struct lend_vm *vm, enum memlease_region region, uint64
 	return slots_state(s, slot) == SLOT_RESIDENT;
 }
 
-/* The VM is not served and cannot go on: a touch that is never answered stops it for good. */
-static void stop_vm(struct lend_vm *vm, uint64_t slot)
-{
-	char text[sizeof(vm->rec->broken_text)];
-
-	snprintf(text, sizeof(text),
-		 "touched window slot %" PRIu64 ", which it had not borrowed; QEMU (pid %d) was killed",
-		 slot, (int)vm->rec->pid);
-	lend_break(vm, MEMLEASE_BROKEN_TOUCH, text);
-	process_kill(vm->pidfd);
-	ml_warn("VM %s: %s", vm->rec->spec.name, text);
-	vm_event(vm->lender, LEND_EV_VM_STOPPED, vm, text);
-}
-
-/*
- * May a resident slot have lost its memory to QEMU? The counts tell, unless another
- * slot was filled meanwhile; then the source does, where it can.
- */
-static bool emptied(const struct lend_vm *vm, enum memlease_region region, uint64_t slot)
-{
-	struct backend *b = vm->lender->backend;
-	struct backend_region *at = (struct backend_region *)&vm->region[region].at;
-	uint8_t present = 1;
-
-	if (lend_served(vm->lender))
-		return false;
-	if (vm->foreign || vm_fs_blocks(vm) != vm_resident(vm))
-		return true;
-	return b->scan_sees_all && b->ops->scan(at, slot, 1, &present) == 0 && !present;
-}
-
 int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 {
 	struct slots *s = slots_of(vm, region);
@@ -195,53 +132,51 @@ int lend_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot)
 	int ret;
 
 	assert_range(s, slot, 1);
-	served_read_all(vm->lender);
+	loan_read_all(vm->lender);
 	switch (slots_state(s, slot)) {
 	case SLOT_RESIDENT:
 		/* A second touch on its way when the first was served, or QEMU emptied its file. */
-		if (emptied(vm, region, slot)) {
-			move_again(vm, region, slot);
-			audit_count(vm, lend_now(vm->lender));
-		}
+		loan_again(vm, region, slot);
 		return 0;
 	case SLOT_COMMITTED:
 		break;
 	default:
-		stop_vm(vm, slot);
+		offence_stop(vm, "touched window slot %" PRIu64 ", which it had not borrowed", slot);
 		return -EACCES;
 	}
 	now_ns = lend_now(vm->lender);
-	if (wait_has(vm, region, slot)) {
-		wait_ask(vm->lender, now_ns);
+	if (waiting_has(vm, region, slot)) {
+		serve_ask(vm->lender, now_ns);
 		return -EAGAIN;
 	}
-	lender_snapshot(vm->lender, &pool);
-	vm_snapshot(vm, &snap);
-	ret = policy_touch(&pool, &snap) ? wait_give(vm, region, slot, now_ns, &pool) : -EAGAIN;
-	if (ret == 0) {
+	account_pool(vm->lender, &pool);
+	account_vm(vm, &snap);
+	ret = policy_touch(&pool, &snap) ? serve_touch(vm, region, slot, now_ns, &pool) : -EAGAIN;
+	if (ret == 0)
 		/* It may have been there in part, counted as foreign. */
-		if (vm->foreign)
-			audit_count(vm, now_ns);
-		return 0;
-	}
+		loan_count_again(vm, now_ns);
 	if (ret != -EAGAIN)
 		return ret;
-	wait_add(vm, region, slot, now_ns);
-	wait_ask(vm->lender, now_ns);
+	waiting_add(vm, region, slot, now_ns);
+	turn_waits(vm->lender);
 	return -EAGAIN;
 }
 
 void lend_break(struct lend_vm *vm, enum memlease_broken reason, const char *text)
 {
-	struct record *rec = vm->rec;
+	offence_break(vm, reason, text);
+}
 
-	if (rec->broken != MEMLEASE_BROKEN_NOT || reason == MEMLEASE_BROKEN_NOT)
-		return;
-	snprintf(rec->broken_text, sizeof(rec->broken_text), "%s", text);
-	rec->broken = reason;
-	ml_warn("VM %s: device broken: %s", rec->spec.name, text);
-	vm_event(vm->lender, LEND_EV_VM_BROKEN, vm, rec->broken_text);
-	vm->lender->hooks.config_changed(vm->lender->hooks.ctx, vm);
+void lend_reset(struct lend_vm *vm)
+{
+	job_reset(vm);
+	job_slice(vm);
+	turn_serve(vm->lender);
+}
+
+bool lend_resetting(const struct lend_vm *vm)
+{
+	return vm->rec->resetting;
 }
 
 void lend_vm_config(const struct lend_vm *vm, struct memlease_config *out)

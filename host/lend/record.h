@@ -3,7 +3,7 @@
  * The record of one VM: all of it that must survive the daemon, in a mapped file
  * state_dir/UUID.vm. It gets its name when complete and loses it when the ledger
  * has its last row. Fields change by single stores; what needs more than one
- * is ordered so that a crash in between is harmless (see recover.c).
+ * is ordered so that a crash in between is harmless (see direct_settle.h and told_settle.h).
  *
  * Called by lend/ only.
  */
@@ -12,11 +12,11 @@
 
 #include "../base/file.h"
 #include "../meter/meter.h"
-#include "lend.h"
+#include "types.h"
 
 #define RECORD_SUFFIX ".vm"
 
-/* A run of slots on its way out: recovery finishes it. Set and cleared by move.c. */
+/* A run of slots on its way out: recovery finishes it. Set and cleared by direct_out.c. */
 struct record_intent {
 	uint32_t active;
 	uint32_t region;
@@ -71,8 +71,15 @@ _Static_assert(offsetof(struct record, resetting) + 4 == offsetof(struct record,
 int record_create(int state_fd, const struct vm_spec *spec, const char *uuid,
 		  const char *boot_id, uint32_t id, uint64_t serial, uint64_t now_ns,
 		  int64_t wall_ms, struct ml_map *map);
-/* -EUCLEAN: not ours, of another version, or damaged. -ENODATA: power was lost before it was written. */
-int record_open(int state_fd, const char *file, struct ml_map *map);
+/*
+ * -EUCLEAN: not ours, of another version, damaged, or under another VM's name. -ENODATA: power
+ * was lost before it was written. *why goes on behind the name of the file.
+ */
+int record_open(int state_fd, const char *file, struct ml_map *map, struct ml_why *why);
+/* Would record_open() open it? Changes nothing. */
+int record_look(int state_fd, const char *file, struct ml_why *why);
+/* For people: the name that a record may be of which record_open() would have none; or "". */
+void record_guess_name(int state_fd, const char *file, char name[LEND_NAME_MAX + 1]);
 int record_delete(int state_fd, const struct record *rec);
 
 static inline struct record *record_of(const struct ml_map *map)

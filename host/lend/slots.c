@@ -82,16 +82,3 @@ uint64_t slots_run(const struct slots *s, uint64_t first, uint64_t end, enum slo
 		i++;
 	return i - first;
 }
-
-void slots_validate(const struct slots *s)
-{
-	uint64_t committed, resident;
-
-	if (count_words(s, &committed, &resident) < 0 || committed != s->committed ||
-	    resident != s->resident) {
-		ml_err("slots: %llu committed and %llu resident by count, %llu and %llu by state",
-		       (unsigned long long)s->committed, (unsigned long long)s->resident,
-		       (unsigned long long)committed, (unsigned long long)resident);
-		abort();
-	}
-}

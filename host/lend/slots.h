@@ -54,7 +54,4 @@ int slots_load(struct slots *s, uint32_t *words, uint64_t count, bool boot);
 /* How many slots from first on, before end, are in this state? */
 uint64_t slots_run(const struct slots *s, uint64_t first, uint64_t end, enum slot_state state);
 
-/* The counts agree with the words; aborts with a message otherwise. */
-void slots_validate(const struct slots *s);
-
 #endif /* ML_LEND_SLOTS_H */

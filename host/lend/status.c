@@ -3,15 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lender.h"
+#include "account.h"
+#include "clean.h"
+#include "compact.h"
+#include "lend.h"
+#include "orphan.h"
+#include "supply.h"
+#include "vm.h"
 
 struct lend_vm *lend_vm_find(struct lender *l, const char *name)
 {
-	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
-		if (strcmp(vm->rec->spec.name, name) == 0)
-			return vm;
-	}
-	return NULL;
+	return vm_find(l, name);
 }
 
 struct lend_vm *lend_vm_next(struct lender *l, struct lend_vm *after)
@@ -83,14 +85,15 @@ bool lend_vm_layout(const struct lend_vm *vm, uint64_t hva[MEMLEASE_REGION_COUNT
 static void waits_status(const struct lend_vm *vm, uint64_t now_ns, struct vm_status *out)
 {
 	const struct meter_sums *total = &meter_now(&vm->rec->meter)->total;
+	const struct queued *oldest = queue_first(&vm->queue);
 
 	out->touches = total->touches;
-	out->waiting = vm->waiting;
+	out->waiting = queue_count(&vm->queue);
 	out->waited = total->waits;
-	out->wait_ns = total->wait_ns + (vm->waiting * now_ns - vm->since_sum);
+	out->wait_ns = total->wait_ns + queue_waited_ns(&vm->queue, now_ns);
 	out->longest_wait_ns = vm->rec->longest_wait_ns;
-	if (vm->wait_first && now_ns - vm->wait_first->since_ns > out->longest_wait_ns)
-		out->longest_wait_ns = now_ns - vm->wait_first->since_ns;
+	if (oldest && now_ns - oldest->since_ns > out->longest_wait_ns)
+		out->longest_wait_ns = now_ns - oldest->since_ns;
 }
 
 void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
@@ -105,11 +108,12 @@ void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
 	out->spec = rec->spec;
 	snprintf(out->uuid, sizeof(out->uuid), "%.36s", rec->uuid);
 	out->state = vm->state;
+	out->number = rec->id;
 	out->pid = vm->pidfd >= 0 ? rec->pid : 0;
 	out->window_blocks = rec->window_blocks;
-	out->committed_blocks = vm_committed(vm);
+	out->committed_blocks = account_committed(vm);
 	out->window_committed_blocks = vm->region[MEMLEASE_REGION_WINDOW].slots.committed;
-	out->resident_blocks = vm_resident(vm);
+	out->resident_blocks = account_resident(vm);
 	out->boot_resident_blocks = vm->region[MEMLEASE_REGION_BOOT].slots.resident;
 	out->peak_resident_blocks = m->peak_resident;
 	out->target_blocks = rec->target_blocks;
@@ -127,24 +131,6 @@ void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
 	out->guest_stat_wall_ms = rec->guest_stat_wall_ms;
 }
 
-void lender_snapshot(const struct lender *l, struct policy_pool *out)
-{
-	*out = (struct policy_pool){
-		.blocks = l->config.pool_blocks - table_count(&l->pool.table, BLOCK_RETIRED),
-		.free = lend_free(l) - table_count(&l->pool.table, BLOCK_OFFERED),
-		.offered = table_count(&l->pool.table, BLOCK_OFFERED),
-		.committed = l->committed,
-		.guarantee = l->guarantee,
-		.unfilled = l->unfilled,
-		.waiting = l->waiting,
-		.vms = l->vms,
-		.overbook_percent = l->config.overbook_percent,
-	};
-	/* With blocks left that anybody may have, they wait for zeroing, or are about to be served. */
-	if (lend_served(l) && !policy_at_last(out))
-		out->waiting = 0;
-}
-
 static void status_source(const struct lender *l, struct pool_status *out)
 {
 	const struct table *t = &l->pool.table;
@@ -159,17 +145,19 @@ static void status_source(const struct lender *l, struct pool_status *out)
 	out->ranges = l->backend->range_count;
 	pool_whole_areas(&l->pool, &whole, &clean);
 	out->whole_gib = whole;
-	if (lend_served(l)) {
+	out->supply_want_blocks = supply_want(l);
+	if (l->backend->ops->figures) {
 		l->backend->ops->figures(l->backend, &f);
-		out->supply_want_blocks = l->supply.want;
 		out->supply_waits = f.waits;
 		out->supply_wait_ns = f.wait_ns;
 		out->source_metadata_bytes = f.metadata_bytes;
 		out->fs_resident_blocks = f.resident;
+	} else {
+		for (const struct lend_vm *vm = NULL; (vm = lend_next_alive(l, vm));)
+			out->fs_resident_blocks += account_in_source(vm);
 	}
-	if (!l->clean.zero)
+	if (!clean_stats(l, &z))
 		return;
-	zero_stats(l->clean.zero, &z);
 	out->zero_engine = z.engine;
 	out->zeroed_blocks = z.zeroed_blocks;
 	out->zero_backlog_blocks = z.backlog;
@@ -194,25 +182,24 @@ void lender_range(const struct lender *l, unsigned int i, struct pool_range_stat
 
 void lender_status(const struct lender *l, struct pool_status *out)
 {
+	struct compact_figures compaction;
+
 	memset(out, 0, sizeof(*out));
 	out->backend = l->backend->name;
 	out->pool_blocks = l->config.pool_blocks - l->source_blocks;
-	out->free_blocks = lend_free(l);
-	out->lent_blocks = table_count(&l->pool.table, BLOCK_LENT);
+	out->free_blocks = account_free(l);
+	out->orphaned_blocks = orphan_blocks(l);
+	out->orphans = orphan_count(l);
+	out->lent_blocks = table_count(&l->pool.table, BLOCK_LENT) - out->orphaned_blocks;
 	out->retired_blocks = table_count(&l->pool.table, BLOCK_RETIRED) - l->source_blocks;
 	status_source(l, out);
-	for (const struct lend_vm *vm = l->first; vm && !lend_served(l); vm = vm->next)
-		out->fs_resident_blocks += vm_fs_blocks(vm);
-	for (const struct lend_vm *vm = l->jobs; vm && !lend_served(l); vm = vm->job_next) {
-		if (vm->state == VM_ENDING)
-			out->fs_resident_blocks += vm_fs_blocks(vm);
-	}
-	out->compacting = compact_running(l);
-	out->compact_moved_blocks = l->compact.moved;
-	out->compact_emptied_gib = l->compact.emptied;
-	out->committed_blocks = l->committed;
-	out->limit_blocks = l->limit;
-	out->guarantee_blocks = l->guarantee;
+	compact_figures(l, &compaction);
+	out->compacting = compaction.running;
+	out->compact_moved_blocks = compaction.moved;
+	out->compact_emptied_gib = compaction.emptied;
+	out->committed_blocks = l->sums.committed;
+	out->limit_blocks = l->sums.limit;
+	out->guarantee_blocks = l->sums.guarantee;
 	out->waiting = l->waiting;
 	out->overbook_percent = l->config.overbook_percent;
 	out->vms = l->vms;

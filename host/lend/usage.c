@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * From the meters to the ledger. Rows are posted again each second until the
- * ledger acknowledges them; an ended VM is forgotten when its last row is on
- * disk, not before.
- */
+/* From the meters to the ledger; see usage.h. */
+#include "usage.h"
+
 #include <stdio.h>
-#include <string.h>
 
 #include "../base/log.h"
-#include "lender.h"
+#include "tell.h"
+#include "vm.h"
 
 /* Tags of entries: a closed row says how many rows are closed with it. */
 #define TAG_OPEN 0
@@ -48,21 +46,6 @@ void usage_post(struct lend_vm *vm)
 	post(vm, &row, vm->state == VM_ENDED ? TAG_LAST : TAG_OPEN);
 }
 
-static void forget(struct lender *l, struct lend_vm *vm)
-{
-	struct lend_vm **at = &l->ended;
-
-	while (*at && *at != vm)
-		at = &(*at)->next;
-	if (!*at)
-		return;
-	*at = vm->next;
-	l->by_id[vm->rec->id] = NULL;
-	if (record_delete(l->state_fd, vm->rec) < 0)
-		ml_warn("VM %s: cannot remove its record: %m", vm->rec->spec.name);
-	vm_free(vm);
-}
-
 static void acknowledged(struct lender *l, const struct ledger_ack *ack)
 {
 	struct lend_vm *vm = ack->vm_key < LEND_IDS ? l->by_id[ack->vm_key] : NULL;
@@ -76,7 +59,7 @@ static void acknowledged(struct lender *l, const struct ledger_ack *ack)
 		return;
 	}
 	if (vm->state == VM_ENDED && vm->rec->meter.taken == meter_now(&vm->rec->meter)->closed)
-		forget(l, vm);
+		vm_forget(vm);
 }
 
 void usage_collect(struct lender *l)
@@ -93,8 +76,13 @@ void usage_collect(struct lender *l)
 
 void usage_tell(struct lender *l)
 {
-	char text[LEDGER_ERROR_BYTES];
+	char text[LEDGER_ERROR_BYTES], aside[ML_WHY_BYTES];
 	bool behind = ledger_behind(l->ledger, text);
+
+	if (ledger_was_aside(l->ledger, aside)) {
+		ml_err("%s", aside);
+		tell_event(l, LEND_EV_SET_ASIDE, NULL, aside);
+	}
 
 	if (behind == l->behind)
 		return;
@@ -104,6 +92,17 @@ void usage_tell(struct lender *l)
 			l->ledger_path, text);
 	else
 		ml_info("ledger %s has caught up", l->ledger_path);
-	vm_event(l, behind ? LEND_EV_LEDGER_BEHIND : LEND_EV_LEDGER_OK, NULL,
+	tell_event(l, behind ? LEND_EV_LEDGER_BEHIND : LEND_EV_LEDGER_OK, NULL,
 		 behind ? text : NULL);
+}
+
+void usage_post_all(struct lender *l, uint64_t now_ns, int64_t wall_ms)
+{
+	for (struct lend_vm *vm = NULL; (vm = lend_next_alive(l, vm));) {
+		meter_tick(&vm->rec->meter, now_ns, wall_ms, l->config.period_s);
+		usage_post(vm);
+	}
+	for (struct lend_vm *vm = l->ended; vm; vm = vm->next)
+		usage_post(vm);
+	ledger_kick(l->ledger);
 }

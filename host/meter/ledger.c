@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../base/log.h"
+#include "ledger_aside.h"
 #include "ledger_db.h"
 
 #define BUCKETS 4096
@@ -35,6 +36,8 @@ struct ledger {
 	struct batch *queued, *writing;
 	bool kicked, busy, stop, failed;
 	char error[LEDGER_ERROR_BYTES];
+	char aside[ML_WHY_BYTES];
+	bool was_aside;			/* nobody has fetched that yet */
 	struct ledger_ack *acks;
 	size_t ack_count, ack_room;
 };
@@ -122,16 +125,45 @@ static int acks_reserve(struct ledger *l, size_t more)
 	return 0;
 }
 
-/* Write l->writing; called without the lock, by the only one who touches db and writing. */
-static int write_batch(struct ledger *l, char *why, size_t why_size)
+static void keep_aside(struct ledger *l, const char *text)
+{
+	pthread_mutex_lock(&l->lock);
+	snprintf(l->aside, sizeof(l->aside), "%s", text);
+	l->was_aside = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Open l->db, also where that takes setting aside what is there. */
+static int open_db(struct ledger *l, struct ml_why *why)
+{
+	int ret = ledger_db_open(&l->db, l->path, why);
+
+	if (ret != -EUCLEAN)
+		return ret;
+	ret = ledger_aside(&l->db, l->path, why->text, why);
+	if (ret == 0)
+		keep_aside(l, why->text);
+	return ret;
+}
+
+/* Write l->writing. Called without the lock, by the only thread that uses db and writing. */
+static int write_batch(struct ledger *l, struct ml_why *why)
 {
 	int ret = 0;
 
 	if (!l->db)
-		ret = ledger_db_open(&l->db, l->path, why, why_size);
+		ret = open_db(l, why);
 	if (ret == 0)
-		ret = ledger_db_write(l->db, l->writing->entries, l->writing->count, why,
-				      why_size);
+		ret = ledger_db_write(l->db, l->writing->entries, l->writing->count, why);
+	/* Damage that was not seen when it was opened. */
+	if (ret == -EUCLEAN && l->db) {
+		ledger_db_close(l->db);
+		ret = ledger_aside(&l->db, l->path, why->text, why);
+		if (ret == 0) {
+			keep_aside(l, why->text);
+			ret = ledger_db_write(l->db, l->writing->entries, l->writing->count, why);
+		}
+	}
 	/* After an error start afresh: the file may have been replaced, or its disk. */
 	if (ret < 0 && ret != -EBUSY) {
 		ledger_db_close(l->db);
@@ -140,11 +172,16 @@ static int write_batch(struct ledger *l, char *why, size_t why_size)
 	return ret;
 }
 
+static void keep_error(struct ledger *l, const char *text)
+{
+	snprintf(l->error, sizeof(l->error), "%.*s", (int)sizeof(l->error) - 1, text);
+}
+
 /* One round: take what is queued, write it, acknowledge or drop. Lock held on entry and exit. */
 static void round_locked(struct ledger *l)
 {
 	struct batch *b = l->queued;
-	char why[LEDGER_ERROR_BYTES] = "out of memory";
+	struct ml_why why = { "out of memory" };
 	int ret;
 
 	l->kicked = false;
@@ -158,14 +195,14 @@ static void round_locked(struct ledger *l)
 	ret = acks_reserve(l, b->count);
 	if (ret == 0) {
 		pthread_mutex_unlock(&l->lock);
-		ret = write_batch(l, why, sizeof(why));
+		ret = write_batch(l, &why);
 		pthread_mutex_lock(&l->lock);
 	}
 	for (size_t i = 0; ret == 0 && i < b->count; i++)
 		l->acks[l->ack_count++] = (struct ledger_ack){ b->entries[i].vm_key,
 							       b->entries[i].tag };
 	l->failed = ret < 0;
-	snprintf(l->error, sizeof(l->error), "%s", ret < 0 ? why : "");
+	keep_error(l, ret < 0 ? why.text : "");
 	batch_clear(b);
 	l->busy = false;
 	pthread_cond_broadcast(&l->idle);
@@ -213,13 +250,13 @@ static int start_writer(struct ledger *l)
 	return -ret;
 }
 
-int ledger_open(struct ledger **out, const char *path, bool threaded, char *why, size_t why_size)
+int ledger_open(struct ledger **out, const char *path, bool threaded, struct ml_why *why)
 {
 	struct ledger *l = calloc(1, sizeof(*l));
 	int ret;
 
 	*out = NULL;
-	snprintf(why, why_size, "out of memory");
+	ml_refuse(why, 0, "out of memory");
 	if (!l)
 		return -ENOMEM;
 	pthread_mutex_init(&l->lock, NULL);
@@ -230,12 +267,12 @@ int ledger_open(struct ledger **out, const char *path, bool threaded, char *why,
 	l->writing = calloc(1, sizeof(*l->writing));
 	ret = l->path && l->queued && l->writing ? 0 : -ENOMEM;
 	if (ret == 0)
-		ret = ledger_db_open(&l->db, path, why, why_size);
-	if (ret < 0 && ret != -EUCLEAN && ret != -ENOMEM) {
+		ret = open_db(l, why);
+	if (ret < 0 && ret != -ENOMEM) {
 		ml_warn("ledger %s: %s; usage is kept in the VM records until it can be written",
-			path, why);
+			path, why->text);
 		l->failed = true;
-		snprintf(l->error, sizeof(l->error), "%s", why);
+		keep_error(l, why->text);
 		ret = 0;
 	}
 	if (ret == 0 && threaded)
@@ -247,6 +284,11 @@ int ledger_open(struct ledger **out, const char *path, bool threaded, char *why,
 	l->threaded = threaded;
 	*out = l;
 	return 0;
+}
+
+int ledger_look(const char *path, struct ml_why *why)
+{
+	return ledger_db_look(path, why);
 }
 
 void ledger_close(struct ledger *l)
@@ -310,6 +352,18 @@ bool ledger_behind(struct ledger *l, char text[LEDGER_ERROR_BYTES])
 	memcpy(text, l->error, LEDGER_ERROR_BYTES);
 	pthread_mutex_unlock(&l->lock);
 	return behind;
+}
+
+bool ledger_was_aside(struct ledger *l, char text[ML_WHY_BYTES])
+{
+	bool was;
+
+	pthread_mutex_lock(&l->lock);
+	was = l->was_aside;
+	l->was_aside = false;
+	memcpy(text, l->aside, ML_WHY_BYTES);
+	pthread_mutex_unlock(&l->lock);
+	return was;
 }
 
 void ledger_drain(struct ledger *l)

@@ -16,29 +16,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "meter.h"
+#include "../base/why.h"
+#include "ledger_entry.h"
 
-#define LEDGER_VERSION 1	/* PRAGMA user_version */
 #define LEDGER_QUEUE_MAX 16384	/* entries waiting for the writer */
-#define LEDGER_NAME_BYTES 64
 #define LEDGER_ERROR_BYTES 160
 
 struct ledger;
-
-struct ledger_vm {
-	char uuid[37];
-	char name[LEDGER_NAME_BYTES], tenant[LEDGER_NAME_BYTES], plan[LEDGER_NAME_BYTES];
-	uint64_t boot_blocks;
-	int64_t created_ms;
-	int64_t ended_ms;	/* -1 while the VM exists */
-};
-
-struct ledger_entry {
-	uint32_t vm_key;	/* the caller's; with row.start_ms names the row */
-	uint64_t tag;		/* the caller's; comes back in the acknowledgement */
-	struct ledger_vm vm;
-	struct meter_row row;
-};
 
 struct ledger_ack {
 	uint32_t vm_key;
@@ -47,12 +31,16 @@ struct ledger_ack {
 
 /*
  * Open or create the file. Not threaded: ledger_kick() writes before it returns
- * (for tests and the simulation). -EUCLEAN: another program's file, or of a newer
- * version; *why says so. A file that cannot be opened now for want of space or
- * because it is locked is no error: the ledger is behind until it can.
+ * (for tests and the simulation). A file that cannot be opened now, for want of space, because
+ * it is locked, or another program's, is no error: the ledger is behind until it can. One that
+ * is damaged, now or later, or of a newer version is set aside (ledger_aside.h). -ENOMEM.
  */
-int ledger_open(struct ledger **out, const char *path, bool threaded, char *why,
-		size_t why_size);
+int ledger_open(struct ledger **out, const char *path, bool threaded, struct ml_why *why);
+/*
+ * Would ledger_open() use this file as it is? Changes nothing. -ENOENT: there is none yet;
+ * -EUCLEAN: it would be set aside; or another error, with which it would be behind.
+ */
+int ledger_look(const char *path, struct ml_why *why);
 /* Let the writer finish what is posted (once), and stop it. */
 void ledger_close(struct ledger *l);
 
@@ -64,6 +52,8 @@ void ledger_kick(struct ledger *l);
 size_t ledger_acks(struct ledger *l, struct ledger_ack *acks, size_t max);
 /* Did the last batch fail? text then says why. */
 bool ledger_behind(struct ledger *l, char text[LEDGER_ERROR_BYTES]);
+/* Was a ledger set aside since the last call? text then says which, why, and to where. */
+bool ledger_was_aside(struct ledger *l, char text[ML_WHY_BYTES]);
 /* Wait until nothing is queued or in work, or the last batch failed. */
 void ledger_drain(struct ledger *l);
 

@@ -30,5 +30,9 @@ CREATE TABLE usage (
 	PRIMARY KEY (vm, start_ms)
 ) STRICT, WITHOUT ROWID;
 
+-- A ledger that began in place of one that could not be read has a table more, which those that
+-- read version 1 may pass over: gap (at_ms, file, reason), a row for each time that this happened.
+-- What was used before at_ms is in that file, and bills say so.
+
 CREATE INDEX usage_by_start ON usage (start_ms);
 CREATE INDEX vm_by_tenant ON vm (tenant);

@@ -7,12 +7,15 @@
 #include "ledger_db.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BUSY_TIMEOUT_MS 500
+#define LOOK_URI_BYTES (3 * PATH_MAX + 64)
 
 extern const char ml_embedded_ledger_sql[];
 
@@ -58,84 +61,131 @@ static int db_errno(int code)
 	}
 }
 
-static int fail(struct ledger_db *db, const char *doing, char *why, size_t why_size)
+static int sql_error(struct ledger_db *db, const char *doing, struct ml_why *why)
 {
 	int code = sqlite3_extended_errcode(db->db);
 
-	snprintf(why, why_size, "%s: %s", doing, sqlite3_errmsg(db->db));
-	return db_errno(code);
+	return ml_refuse(why, db_errno(code), "%s: %s", doing, sqlite3_errmsg(db->db));
 }
 
-static int run(struct ledger_db *db, const char *text, char *why, size_t why_size)
+static int run_sql(struct ledger_db *db, const char *text, struct ml_why *why)
 {
 	if (sqlite3_exec(db->db, text, NULL, NULL, NULL) != SQLITE_OK)
-		return fail(db, "ledger", why, why_size);
+		return sql_error(db, "ledger", why);
 	return 0;
 }
 
-static int one_int(struct ledger_db *db, const char *text, int64_t *value, char *why,
-		   size_t why_size)
+static int one_int(struct ledger_db *db, const char *text, int64_t *value, struct ml_why *why)
 {
 	sqlite3_stmt *st = NULL;
 	int ret = 0;
 
 	if (sqlite3_prepare_v2(db->db, text, -1, &st, NULL) != SQLITE_OK ||
 	    sqlite3_step(st) != SQLITE_ROW)
-		ret = fail(db, "ledger", why, why_size);
+		ret = sql_error(db, "ledger", why);
 	else
 		*value = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
 	return ret;
 }
 
-static int settle_schema(struct ledger_db *db, const char *path, char *why, size_t why_size)
+/* Is it a ledger of ours? *version 0: an empty database, which may become one. */
+static int look_at_schema(struct ledger_db *db, const char *path, int64_t *version,
+			  struct ml_why *why)
 {
-	int64_t version = 0, tables = 0;
+	int64_t tables = 0, ours = 0;
+	int ret;
+
+	ret = one_int(db, "PRAGMA user_version", version, why);
+	if (ret < 0 || *version == LEDGER_VERSION)
+		return ret;
+	ret = one_int(db, "SELECT count(*) FROM sqlite_schema WHERE name IN ('vm', 'usage')", &ours,
+		      why);
+	if (ret == 0)
+		ret = one_int(db, "SELECT count(*) FROM sqlite_schema", &tables, why);
+	if (ret < 0)
+		return ret;
+	if (*version != 0 && ours == 2)
+		return ml_refuse(why, -EUCLEAN,
+				 "it is of version %lld, and this memleased knows version %d",
+				 (long long)*version, LEDGER_VERSION);
+	if (tables || *version)
+		return ml_refuse(why, -EEXIST,
+				 "%s is another program's database; name another file for the ledger",
+				 path);
+	return 0;
+}
+
+static int settle_schema(struct ledger_db *db, const char *path, struct ml_why *why)
+{
+	int64_t version = 0;
 	char text[64];
 	int ret;
 
-	ret = one_int(db, "PRAGMA user_version", &version, why, why_size);
+	ret = look_at_schema(db, path, &version, why);
 	if (ret < 0 || version == LEDGER_VERSION)
 		return ret;
-	if (version != 0) {
-		snprintf(why, why_size,
-			 "%s is a ledger of version %lld, this daemon knows version %d; start the memleased that wrote it, or name another file",
-			 path, (long long)version, LEDGER_VERSION);
-		return -EUCLEAN;
-	}
-	ret = one_int(db, "SELECT count(*) FROM sqlite_schema", &tables, why, why_size);
-	if (ret < 0)
-		return ret;
-	if (tables) {
-		snprintf(why, why_size, "%s is another program's database; name another file for the ledger",
-			 path);
-		return -EUCLEAN;
-	}
 	snprintf(text, sizeof(text), "PRAGMA user_version = %d; COMMIT", LEDGER_VERSION);
-	ret = run(db, "BEGIN IMMEDIATE", why, why_size);
+	ret = run_sql(db, "BEGIN IMMEDIATE", why);
 	if (ret == 0)
-		ret = run(db, ml_embedded_ledger_sql, why, why_size);
-	return ret == 0 ? run(db, text, why, why_size) : ret;
+		ret = run_sql(db, ml_embedded_ledger_sql, why);
+	return ret == 0 ? run_sql(db, text, why) : ret;
 }
 
-static int settle(struct ledger_db *db, const char *path, char *why, size_t why_size)
+static int settle_db(struct ledger_db *db, const char *path, struct ml_why *why)
 {
 	int ret;
 
 	sqlite3_busy_timeout(db->db, BUSY_TIMEOUT_MS);
-	ret = settle_schema(db, path, why, why_size);
+	ret = settle_schema(db, path, why);
 	if (ret == 0)
-		ret = run(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-			      "PRAGMA foreign_keys = ON", why, why_size);
+		ret = run_sql(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+			      "PRAGMA foreign_keys = ON", why);
 	for (int i = 0; ret == 0 && i < STATEMENTS; i++) {
 		if (sqlite3_prepare_v3(db->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &db->st[i],
 				       NULL) != SQLITE_OK)
-			ret = fail(db, "ledger", why, why_size);
+			ret = sql_error(db, "ledger", why);
 	}
 	return ret;
 }
 
-int ledger_db_open(struct ledger_db **out, const char *path, char *why, size_t why_size)
+/*
+ * A database in WAL mode that nobody has open has no -wal and no -shm, and even who only reads
+ * would make them: unless he says that nobody changes it.
+ */
+static void look_uri(const char *path, char uri[LOOK_URI_BYTES])
+{
+	char wal[PATH_MAX + 8];
+	size_t n = (size_t)snprintf(uri, LOOK_URI_BYTES, "file:");
+
+	for (const char *c = path; *c && n < LOOK_URI_BYTES - 32; c++)
+		n += (size_t)snprintf(uri + n, LOOK_URI_BYTES - n,
+				      *c == '%' || *c == '?' || *c == '#' ? "%%%02x" : "%c", *c);
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	snprintf(uri + n, LOOK_URI_BYTES - n, "?mode=ro%s",
+		 access(wal, F_OK) < 0 ? "&immutable=1" : "");
+}
+
+int ledger_db_look(const char *path, struct ml_why *why)
+{
+	struct ledger_db db = { 0 };
+	char uri[LOOK_URI_BYTES];
+	int64_t version = 0;
+	int ret;
+
+	if (access(path, F_OK) < 0)
+		return ml_refuse(why, -errno, "%s", strerror(errno));
+	look_uri(path, uri);
+	if (sqlite3_open_v2(uri, &db.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI,
+			    NULL) != SQLITE_OK)
+		ret = sql_error(&db, "cannot open", why);
+	else
+		ret = look_at_schema(&db, path, &version, why);
+	sqlite3_close(db.db);
+	return ret;
+}
+
+int ledger_db_open(struct ledger_db **out, const char *path, struct ml_why *why)
 {
 	struct ledger_db *db = calloc(1, sizeof(*db));
 	int ret;
@@ -146,9 +196,9 @@ int ledger_db_open(struct ledger_db **out, const char *path, char *why, size_t w
 	if (sqlite3_open_v2(path, &db->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK)
-		ret = fail(db, "cannot open", why, why_size);
+		ret = sql_error(db, "cannot open", why);
 	else
-		ret = settle(db, path, why, why_size);
+		ret = settle_db(db, path, why);
 	if (ret < 0) {
 		ledger_db_close(db);
 		return ret;
@@ -176,7 +226,7 @@ static int step_done(sqlite3_stmt *st)
 	return code == SQLITE_DONE ? 0 : db_errno(code);
 }
 
-static int find_vm(struct ledger_db *db, const struct ledger_vm *vm, int64_t *id)
+static int find_vm_row(struct ledger_db *db, const struct ledger_vm *vm, int64_t *id)
 {
 	sqlite3_stmt *st = db->st[FIND_VM];
 	int code;
@@ -191,7 +241,7 @@ static int find_vm(struct ledger_db *db, const struct ledger_vm *vm, int64_t *id
 	return code == SQLITE_ROW ? 0 : db_errno(code);
 }
 
-static int add_vm(struct ledger_db *db, const struct ledger_vm *vm, int64_t *id)
+static int add_vm_row(struct ledger_db *db, const struct ledger_vm *vm, int64_t *id)
 {
 	sqlite3_stmt *st = db->st[ADD_VM];
 	int ret;
@@ -213,9 +263,9 @@ static int put_entry(struct ledger_db *db, const struct ledger_entry *e)
 	int64_t id = 0;
 	int ret;
 
-	ret = find_vm(db, &e->vm, &id);
+	ret = find_vm_row(db, &e->vm, &id);
 	if (ret == -ENOENT)
-		ret = add_vm(db, &e->vm, &id);
+		ret = add_vm_row(db, &e->vm, &id);
 	if (ret == 0 && e->vm.ended_ms >= 0) {
 		sqlite3_bind_int64(db->st[END_VM], 1, id);
 		sqlite3_bind_int64(db->st[END_VM], 2, e->vm.ended_ms);
@@ -237,24 +287,45 @@ static int put_entry(struct ledger_db *db, const struct ledger_entry *e)
 }
 
 int ledger_db_write(struct ledger_db *db, const struct ledger_entry *entries, size_t count,
-		    char *why, size_t why_size)
+		    struct ml_why *why)
 {
 	int ret;
 
-	ret = run(db, "BEGIN IMMEDIATE", why, why_size);
+	ret = run_sql(db, "BEGIN IMMEDIATE", why);
 	if (ret < 0)
 		return ret;
 	for (size_t i = 0; i < count; i++) {
 		ret = put_entry(db, &entries[i]);
 		if (ret < 0) {
-			fail(db, "ledger", why, why_size);
+			sql_error(db, "ledger", why);
 			break;
 		}
 	}
 	if (ret == 0)
-		ret = run(db, "COMMIT", why, why_size);
+		ret = run_sql(db, "COMMIT", why);
 	/* SQLite has rolled back by itself after some errors; then this fails, and may. */
 	if (ret < 0 && !sqlite3_get_autocommit(db->db))
 		sqlite3_exec(db->db, "ROLLBACK", NULL, NULL, NULL);
+	return ret;
+}
+
+int ledger_db_gap(struct ledger_db *db, int64_t at_ms, const char *file, const char *reason,
+		  struct ml_why *why)
+{
+	sqlite3_stmt *st = NULL;
+	int ret = run_sql(db, "CREATE TABLE IF NOT EXISTS gap (at_ms INTEGER NOT NULL,"
+			  " file TEXT NOT NULL, reason TEXT NOT NULL) STRICT", why);
+
+	if (ret == 0 && sqlite3_prepare_v2(db->db, "INSERT INTO gap VALUES (?1, ?2, ?3)", -1, &st,
+					   NULL) != SQLITE_OK)
+		ret = sql_error(db, "ledger", why);
+	if (ret < 0)
+		return ret;
+	sqlite3_bind_int64(st, 1, at_ms);
+	sqlite3_bind_text(st, 2, file, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 3, reason, -1, SQLITE_STATIC);
+	if (sqlite3_step(st) != SQLITE_DONE)
+		ret = sql_error(db, "ledger", why);
+	sqlite3_finalize(st);
 	return ret;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The meter; see meter.h. commit() is the only writer of a meter's state. */
+/* The meter; see meter.h. commit_state() is the only writer of a meter's state. */
 #include "meter.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@ const struct meter_state *meter_now(const struct meter *m)
 	return &m->copy[m->index & 1];
 }
 
-static void commit(struct meter *m, const struct meter_state *s)
+static void commit_state(struct meter *m, const struct meter_state *s)
 {
 	uint32_t next = (m->index & 1) ^ 1;
 
@@ -51,7 +51,7 @@ void meter_init(struct meter *m, uint64_t now_ns, int64_t wall_ms)
 	struct meter_state s = { .at_ns = now_ns, .start_ms = wall_ms, .until_ms = wall_ms };
 
 	memset(m, 0, sizeof(*m));
-	commit(m, &s);
+	commit_state(m, &s);
 }
 
 void meter_change(struct meter *m, uint64_t now_ns, const struct meter_counts *counts,
@@ -66,7 +66,7 @@ void meter_change(struct meter *m, uint64_t now_ns, const struct meter_counts *c
 		s.total.waits += events->waits;
 		s.total.wait_ns += events->wait_ns;
 	}
-	commit(m, &s);
+	commit_state(m, &s);
 }
 
 void meter_advance(struct meter *m, uint64_t now_ns)
@@ -77,7 +77,7 @@ void meter_advance(struct meter *m, uint64_t now_ns)
 		return;
 	s = *meter_now(m);
 	integrate(&s, now_ns, &s.counts);
-	commit(m, &s);
+	commit_state(m, &s);
 }
 
 void meter_correct(struct meter *m, const struct meter_counts *counts)
@@ -85,7 +85,7 @@ void meter_correct(struct meter *m, const struct meter_counts *counts)
 	struct meter_state s = *meter_now(m);
 
 	set_counts(&s, counts);
-	commit(m, &s);
+	commit_state(m, &s);
 }
 
 static uint64_t row_value(ml_u128 v)
@@ -125,7 +125,7 @@ static void close_row(struct meter *m, struct meter_state *s, int64_t end_ms, in
 	s->start_ms = next_ms;
 	s->until_ms = next_ms;
 	s->period_peak_resident = s->counts.resident;
-	commit(m, s);
+	commit_state(m, s);
 }
 
 void meter_tick(struct meter *m, uint64_t now_ns, int64_t wall_ms, uint32_t period_s)
@@ -155,7 +155,7 @@ void meter_tick(struct meter *m, uint64_t now_ns, int64_t wall_ms, uint32_t peri
 	integrate(&s, now_ns, &s.counts);
 	if (wall_ms > s.until_ms)
 		s.until_ms = wall_ms;
-	commit(m, &s);
+	commit_state(m, &s);
 }
 
 void meter_open_row(const struct meter *m, struct meter_row *row)

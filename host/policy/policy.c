@@ -100,11 +100,11 @@ bool policy_ask(const struct policy_vm *vm, uint64_t now_ns)
 	/* What a VM gives back below its guarantee stays reserved for it: no use to who waits. */
 	if (!vm->connected || vm->resident <= vm->guarantee)
 		return false;
-	return !vm->asked_ns || now_ns - vm->asked_ns >= POLICY_ASK_INTERVAL_NS;
+	return !vm->asked_ns || now_ns >= vm->asked_ns + POLICY_ASK_INTERVAL_NS;
 }
 
 int policy_guarantee(const struct policy_pool *pool, uint64_t from, uint64_t to,
-		     uint64_t resident, char *why, size_t why_size)
+		     uint64_t resident, struct ml_why *why)
 {
 	uint64_t others = pool->guarantee - from;
 	uint64_t lack = policy_unfilled(to, resident);
@@ -113,38 +113,32 @@ int policy_guarantee(const struct policy_pool *pool, uint64_t from, uint64_t to,
 
 	if (to <= from)
 		return 0;
-	if (to > pool->blocks || others > pool->blocks - to) {
-		snprintf(why, why_size,
-			 "a guarantee of %s does not fit: the pool has %s, of which %s are guaranteed to others; guarantee less, or make the pool larger",
-			 ml_size_human(to * MEMLEASE_BLOCK_BYTES, a),
-			 ml_size_human(pool->blocks * MEMLEASE_BLOCK_BYTES, b),
-			 ml_size_human(others * MEMLEASE_BLOCK_BYTES, c));
-		return -ENOSPC;
-	}
-	if (other_lack + lack > pool->free) {
-		snprintf(why, why_size,
-			 "a guarantee of %s cannot be kept now: %s of the pool are free, of which %s are reserved for others; shrink VMs that are above their guarantees (memlease set --target), then try again",
-			 ml_size_human(to * MEMLEASE_BLOCK_BYTES, a),
-			 ml_size_human(pool->free * MEMLEASE_BLOCK_BYTES, b),
-			 ml_size_human(other_lack * MEMLEASE_BLOCK_BYTES, c));
-		return -ENOSPC;
-	}
+	if (to > pool->blocks || others > pool->blocks - to)
+		return ml_refuse(why, -ENOSPC,
+				 "a guarantee of %s does not fit: the pool has %s, of which %s are guaranteed to others; guarantee less, or make the pool larger",
+				 ml_size_human(to * MEMLEASE_BLOCK_BYTES, a),
+				 ml_size_human(pool->blocks * MEMLEASE_BLOCK_BYTES, b),
+				 ml_size_human(others * MEMLEASE_BLOCK_BYTES, c));
+	if (other_lack + lack > pool->free)
+		return ml_refuse(why, -ENOSPC,
+				 "a guarantee of %s cannot be kept now: %s of the pool are free, of which %s are reserved for others; shrink VMs that are above their guarantees (memlease set --target), then try again",
+				 ml_size_human(to * MEMLEASE_BLOCK_BYTES, a),
+				 ml_size_human(pool->free * MEMLEASE_BLOCK_BYTES, b),
+				 ml_size_human(other_lack * MEMLEASE_BLOCK_BYTES, c));
 	return 0;
 }
 
-int policy_admit(const struct policy_pool *pool, uint64_t boot, uint64_t guarantee, char *why,
-		 size_t why_size)
+int policy_admit(const struct policy_pool *pool, uint64_t boot, uint64_t guarantee,
+		 struct ml_why *why)
 {
 	struct policy_vm vm = { .boot = boot, .guarantee = guarantee };
 	char a[ML_SIZE_TEXT], b[ML_SIZE_TEXT];
 
-	if (pool_room(pool, &vm) < boot) {
-		snprintf(why, why_size,
-			 "boot memory of %s does not fit: %s are committed, the bound is %u %% of the pool; end a VM, shrink one (memlease set --target), or raise the bound",
-			 ml_size_human(boot * MEMLEASE_BLOCK_BYTES, a),
-			 ml_size_human(pool->committed * MEMLEASE_BLOCK_BYTES, b),
-			 pool->overbook_percent);
-		return -ENOSPC;
-	}
-	return policy_guarantee(pool, 0, guarantee, 0, why, why_size);
+	if (pool_room(pool, &vm) < boot)
+		return ml_refuse(why, -ENOSPC,
+				 "boot memory of %s does not fit: %s are committed, the bound is %u %% of the pool; end a VM, shrink one (memlease set --target), or raise the bound",
+				 ml_size_human(boot * MEMLEASE_BLOCK_BYTES, a),
+				 ml_size_human(pool->committed * MEMLEASE_BLOCK_BYTES, b),
+				 pool->overbook_percent);
+	return policy_guarantee(pool, 0, guarantee, 0, why);
 }

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "../../proto/memlease_abi.h"
+#include "../base/why.h"
 
 #define POLICY_KEPT_MOST 64			/* blocks */
 #define POLICY_KEPT_PART 32			/* of the pool, where that is less */
@@ -95,14 +96,14 @@ bool policy_ask(const struct policy_vm *vm, uint64_t now_ns);
  * (0, resident 0: a new VM.) 0, or -ENOSPC with a sentence in *why.
  */
 int policy_guarantee(const struct policy_pool *pool, uint64_t from, uint64_t to,
-		     uint64_t resident, char *why, size_t why_size);
+		     uint64_t resident, struct ml_why *why);
 
 /*
  * May a VM with this boot memory and guarantee come in? Boot memory is committed
  * from the start, so it counts against the bound on commitments. As above.
  */
-int policy_admit(const struct policy_pool *pool, uint64_t boot, uint64_t guarantee, char *why,
-		 size_t why_size);
+int policy_admit(const struct policy_pool *pool, uint64_t boot, uint64_t guarantee,
+		 struct ml_why *why);
 
 /* What a VM lacks of its guarantee. */
 static inline uint64_t policy_unfilled(uint64_t guarantee, uint64_t resident)

@@ -1,11 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Claiming bits of an area's bitmap, one, several and aligned runs; see area.h.
- * Called by pool.c and search.c.
+ * Claiming bits of an area's bitmaps, one, several and aligned runs; and the changes of its
+ * meta word. See area.h.
  */
 #include "area.h"
 
-/* In the loops below a claim fails only because somebody else's has not. */
+#include <stdlib.h>
+
+#include "../base/log.h"
+
+void area_broken(const struct pool *p, uint32_t block, const char *what)
+{
+	ml_err("block %u is %s: %s", block, block_state_name(table_word(&p->table, block).state),
+	       what);
+	abort();
+}
+
+/* --- claiming --- */
+
+/* No loop below can go on for ever: a claim fails only where another user's has succeeded. */
 
 uint32_t area_claim(_Atomic uint64_t *bitmap, uint32_t *at)
 {
@@ -97,7 +110,7 @@ static bool claim_words(struct pool *p, uint32_t area, uint32_t first, uint32_t 
 	if (i == first + n)
 		return true;
 	for (uint32_t bit = first * 64; bit < i * 64; bit++)
-		pool_give_clean(p, area, bit);
+		area_give_clean(p, area, bit);
 	return false;
 }
 
@@ -156,11 +169,53 @@ uint32_t area_free(const struct pool_area *a)
 void index_clear(_Atomic uint64_t *index, uint32_t area, const _Atomic uint64_t *bitmap)
 {
 	atomic_fetch_and(&index[area >> 6], ~(1ULL << (area & 63)));
-	/* Who sets a bit of the bitmap looks at the index afterwards; we do it the other way round. */
+	/*
+	 * area_give() sets the bit of a block first and looks at the index then; here it is the
+	 * other way round, so that one of both sees what the other has done.
+	 */
 	for (uint32_t i = 0; i < AREA_WORDS; i++) {
 		if (atomic_load(&bitmap[i])) {
 			index_set(index, area);
 			return;
 		}
+	}
+}
+
+/* --- meta --- */
+
+bool area_change_meta(struct pool *p, uint32_t area, uint32_t seen, uint32_t kind,
+		      unsigned int user, bool closed)
+{
+	uint32_t new = ((seen & META_CHANGES) + META_CHANGE) | kind | user << META_USER_SHIFT |
+		       (closed ? META_CLOSED : 0);
+
+	return atomic_compare_exchange_strong(&p->meta[area], &seen, new);
+}
+
+void area_forget_kind(struct pool *p, uint32_t area)
+{
+	uint32_t seen = area_meta(p, area), kind = META_KIND(seen);
+	const struct pool_area *a = &p->areas[area];
+
+	if (kind == META_UNUSED || META_USER(seen) || seen & META_CLOSED || !area_unused(a))
+		return;
+	if (!area_change_meta(p, area, seen, META_UNUSED, 0, false) || area_unused(a))
+		return;
+	/* A user that shares the area has taken a block in between, and has not seen the change. */
+	seen = area_meta(p, area);
+	if (META_KIND(seen) == META_UNUSED && !META_USER(seen))
+		area_change_meta(p, area, seen, kind, 0, seen & META_CLOSED);
+}
+
+bool area_admit(struct pool *p, uint32_t area, enum pool_kind kind)
+{
+	for (;;) {
+		uint32_t seen = area_meta(p, area), want = area_kind_with(META_KIND(seen), kind);
+
+		if (seen & META_CLOSED)
+			return false;
+		if (want == META_KIND(seen) ||
+		    area_change_meta(p, area, seen, want, META_USER(seen), false))
+			return true;
 	}
 }

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of pool/ share: areas with their bitmaps, ranges, users, and the
- * search for an area. Nothing outside pool/ and tests includes this.
+ * Areas: the bitmaps of what is free in each, and for what an area is used. Included only
+ * by pool/ and by its tests.
  *
- * A bitmap of an area says who owns a free block: nobody, while its bit is set. All
- * ways to claim bits and to give them back are here.
+ * A free block has no owner while its bit in a bitmap is set; a user that clears the bit owns
+ * the block. All ways to claim bits and to give them back are here. The meta word of an area
+ * says of which kind its loans are, which user has reserved it, and whether it is closed; it
+ * groups loans, and has no part in the ownership of blocks.
  */
 #ifndef ML_POOL_AREA_H
 #define ML_POOL_AREA_H
 
-#include "pool.h"
+#include <stdbool.h>
+
+#include "layout.h"
 
 #define AREA_WORDS (POOL_AREA_BLOCKS / 64)
 #define AREA_NO_BIT UINT32_MAX
@@ -30,9 +34,9 @@ struct pool_span {
 };
 
 /*
- * meta of an area: its kind, who has reserved it (0: nobody, else writer + 1), whether
- * it is closed, and a count of changes, so that who has seen one word knows that nothing
- * happened in between.
+ * meta of an area: its kind, the user that has reserved it (0: none, else writer + 1),
+ * whether it is closed, and a count of changes: the word is the same again only if nothing
+ * has happened in between.
  */
 enum { META_UNUSED, META_MOVABLE, META_FIXED };	/* enum pool_kind + 1 */
 #define META_KIND(m) ((m) & 3U)
@@ -42,32 +46,12 @@ enum { META_UNUSED, META_MOVABLE, META_FIXED };	/* enum pool_kind + 1 */
 #define META_CHANGE (1U << 10)
 #define META_CHANGES (~(META_CHANGE - 1))
 
-/* Where a user takes blocks of one kind from. */
-struct pool_reserve {
-	struct pool_area *area;	/* NULL: nowhere yet */
-	uint32_t index;
-	uint32_t word;		/* of the bitmap, where the last block came from */
-	bool shared;		/* another's reserve, or another kind's: look at meta each time */
-};
-
-struct pool_user {
-	_Alignas(64) struct pool *pool;
-	unsigned int writer;	/* index in users and in the table's tallies */
-	unsigned int order_count;
-	unsigned int home;	/* where in a range it looks first, in parts of POOL_USERS_MAX */
-	const struct pool_span *last;	/* of a block put back */
-	struct pool_reserve from[POOL_KINDS];
-	uint32_t dirty_area;	/* where dirty blocks were found last */
-	_Atomic bool taken;
-	uint8_t order[POOL_RANGES_MAX];	/* indices of ranges */
-};
-
 static inline uint64_t load_bits(const _Atomic uint64_t *word)
 {
 	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* Claim bits that the caller has seen set. False: somebody was faster with one of them. */
+/* Claim bits that the caller has seen set. False: the word has changed; *seen is the new one. */
 static inline bool claim_bits(_Atomic uint64_t *word, uint64_t *seen, uint64_t bits)
 {
 	return atomic_compare_exchange_weak_explicit(word, seen, *seen & ~bits,
@@ -98,7 +82,10 @@ static inline bool claim_one(_Atomic uint64_t *bitmap, uint32_t bit)
 uint32_t area_claim(_Atomic uint64_t *bitmap, uint32_t *at);
 /* Up to `most` adjacent bits; the first one in *bit, how many is the result. */
 uint32_t area_claim_batch(_Atomic uint64_t *bitmap, uint32_t most, uint32_t *bit);
-/* 2^order clean blocks at a multiple of that; the first bit, or AREA_NO_BIT. */
+/*
+ * 2^order clean blocks at a multiple of that; the first bit, or AREA_NO_BIT. Takes and gives
+ * back what is not enough.
+ */
 uint32_t area_claim_run(struct pool *p, uint32_t area, unsigned int order);
 /* Is there a run of blocks that are CLEAN or DIRTY? */
 bool area_may_run(const struct pool_area *a, unsigned int order);
@@ -111,6 +98,59 @@ static inline bool area_unused(const struct pool_area *a)
 {
 	return area_free(a) == atomic_load_explicit(&a->blocks, memory_order_relaxed);
 }
+
+/* --- places of blocks --- */
+
+/* A word of the table, or a bit, is not what its only owner left there: ends the process. */
+__attribute__((noinline, noreturn)) void area_broken(const struct pool *p, uint32_t block,
+						     const char *what);
+
+/*
+ * The area of a block, and its bit there. *last: the range of the block asked for before,
+ * which is looked at first; at the beginning any.
+ */
+static inline uint32_t area_place(const struct pool *p, const struct pool_span **last,
+				  uint32_t block, uint32_t *bit)
+{
+	const struct pool_span *s = *last;
+
+	if (block - s->range.first >= s->range.blocks) {
+		for (s = p->spans; block - s->range.first >= s->range.blocks; s++) {
+			if (s == &p->spans[p->span_count - 1])
+				area_broken(p, 0, "a block beyond the pool was named");
+		}
+		*last = s;
+	}
+	*bit = (block + s->shift) & (POOL_AREA_BLOCKS - 1);
+	return (block + s->shift) >> POOL_AREA_ORDER;
+}
+
+/* --- meta: the kind of an area, and the user that has reserved it --- */
+
+static inline uint32_t area_meta(const struct pool *p, uint32_t area)
+{
+	return atomic_load(&p->meta[area]);
+}
+
+/* The kind of an area of `kind` once it holds a loan of kind `add`: one fixed block makes it fixed. */
+static inline uint32_t area_kind_with(uint32_t kind, enum pool_kind add)
+{
+	return kind == META_UNUSED || add == POOL_FIXED ? (uint32_t)add + 1 : kind;
+}
+
+/*
+ * From the meta word `seen` to one of this kind, user (0: nobody, else writer + 1) and
+ * closed or not. False: it is not `seen` any more.
+ */
+bool area_change_meta(struct pool *p, uint32_t area, uint32_t seen, uint32_t kind,
+		      unsigned int user, bool closed);
+/*
+ * The caller has claimed a bit of an area that it has not reserved: may it keep it? Not if
+ * the area is closed; otherwise the area is of the kind from now on.
+ */
+bool area_admit(struct pool *p, uint32_t area, enum pool_kind kind);
+/* If all blocks of the area are free and nobody has reserved it, it is of no kind. */
+void area_forget_kind(struct pool *p, uint32_t area);
 
 /* --- the indices: one bit per area; set means maybe, clear means no --- */
 
@@ -125,35 +165,39 @@ static inline void index_set(_Atomic uint64_t *index, uint32_t area)
 /* The bitmap was found empty: say so, unless it is not any more. */
 void index_clear(_Atomic uint64_t *index, uint32_t area, const _Atomic uint64_t *bitmap);
 
-/* --- search.c --- */
+/* --- giving back --- */
 
 /*
- * Another area for a kind: gives up the reserve, and reserves or shares the next. False
- * if there is no clean block in any range of the user's.
+ * Set the bit of a block that the caller owns: adding does it, for the bit is clear, and
+ * takes one instruction that also says what was there.
  */
-bool search_area(struct pool_user *u, enum pool_kind kind);
-/* Give up the reserve. */
-void search_leave(struct pool_user *u, enum pool_kind kind);
-/*
- * The caller has claimed a bit of an area that is not its own reserve: may it keep it? No
- * if the area is closed. If so, the area is of the kind from now on.
- */
-bool search_may_share(struct pool *p, uint32_t area, enum pool_kind kind);
-/* All blocks may be free: if so, and nobody has reserved it, the area is of no kind. */
-void search_unused(struct pool *p, uint32_t area);
-/* Claim a run; its first bit in *bit. The area, or NULL. */
-struct pool_area *search_run(struct pool_user *u, enum pool_kind kind, unsigned int order,
-			     uint32_t *bit);
-/* Claim a bit for a block that moves out of area `from`. */
-struct pool_area *search_move(struct pool_user *u, uint32_t from, uint32_t into, uint32_t *bit);
-/* An area that has dirty blocks, or POOL_NO_AREA. */
-uint32_t search_dirty(struct pool_user *u);
+static inline void area_give(struct pool *p, _Atomic uint64_t *bitmap, _Atomic uint64_t *index,
+			     uint32_t area, uint32_t bit)
+{
+	uint64_t mask = 1ULL << (bit & 63), old = atomic_fetch_add(&bitmap[bit >> 6], mask);
+	uint32_t block = p->areas[area].first + bit;
 
-/* --- pool.c --- */
+	if (old & mask)
+		area_broken(p, block, "was free already");
+	if (!old)
+		index_set(index, area);
+	if ((old | mask) == UINT64_MAX)
+		area_forget_kind(p, area);
+	/* Retired after its word said free and before its bit was set: the bit says nothing. */
+	if (block_state_of(table_raw(&p->table, block)) == BLOCK_RETIRED)
+		claim_one(bitmap, bit);
+}
 
-/* Its area and bit. */
-uint32_t pool_place(const struct pool *p, struct pool_user *u, uint32_t block, uint32_t *bit);
-/* A clean block that the caller owns: set its bit. */
-void pool_give_clean(struct pool *p, uint32_t area, uint32_t bit);
+/* The block's word is CLEAN already. */
+static inline void area_give_clean(struct pool *p, uint32_t area, uint32_t bit)
+{
+	area_give(p, p->areas[area].clean, p->has_clean, area, bit);
+}
+
+/* The block's word is DIRTY already. */
+static inline void area_give_dirty(struct pool *p, uint32_t area, uint32_t bit)
+{
+	area_give(p, p->areas[area].dirty, p->has_dirty, area, bit);
+}
 
 #endif /* ML_POOL_AREA_H */

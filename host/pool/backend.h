@@ -16,8 +16,8 @@
  * knows more than the table. Three rules keep the two together:
  *   - A block of the supply is OFFERED in the table. It stays so until an event, or
  *     the answer of a call, says that it went behind a slot.
- *   - Whoever takes blocks from slots goes by the blocks that unmap() and commit()
- *     return, not by the table: one of them may be of the supply still.
+ *   - Code that takes blocks from slots goes by the blocks that unmap() and commit()
+ *     return, not by the table, which may have one of them as of the supply still.
  *   - All events are read before anything is put into the supply. So an event that
  *     names a block that is not OFFERED any more is old, and is passed over. An event
  *     stays until the next one is asked for: if the daemon dies over it, its successor
@@ -100,6 +100,15 @@ struct backend_event {
 	pid_t pid;
 };
 
+#define BACKEND_NAME_BYTES 64	/* of a region's name, with the NUL; no longer one is made */
+
+/* A region that lend/ has not opened. */
+struct backend_left {
+	uint64_t slots;
+	uint64_t blocks;	/* behind its slots, rounded up */
+	bool open;		/* somebody has it open or mapped, or nobody can tell */
+};
+
 /* For people. */
 struct backend_figures {
 	uint32_t supply, supply_most;	/* blocks in it now; places */
@@ -120,11 +129,21 @@ struct backend_ops {
 	void (*close)(struct backend_region *region);
 	/* Its memory is given back once QEMU has closed it too. */
 	int (*remove)(struct backend *b, const char *name);
+	/* The names of all regions that the source has, in no order. 0, or what one() returned first. */
+	int (*each)(struct backend *b, int (*one)(void *ctx, const char *name), void *ctx);
+	/* What is there of a region that is not opened. -ENOENT. */
+	int (*left)(struct backend *b, const char *name, struct backend_left *left);
+	/*
+	 * Take such a region away that nobody has open, with what is behind it. gone() hears of
+	 * each block that was; not where numbers of blocks only count.
+	 */
+	int (*discard)(struct backend *b, const char *name,
+		       void (*gone)(void *ctx, uint32_t block), void *ctx);
 	/* A descriptor to map the region by, the caller's to close; or -errno. */
 	int (*open_memory)(struct backend_region *region);
 
 	/*
-	 * Put a block behind a slot, and let go on who waits for it; contents of a slot
+	 * Put a block behind a slot, and wake what waits for it; contents of a slot
 	 * that has one stay. The block is zeroed before, unless zeroes_itself. -ENOSPC,
 	 * -ENOMEM: the source has none, whatever the table says; the slot is as it was.
 	 * Where touches are served by the source: -EEXIST, the slot has a block already
@@ -133,8 +152,8 @@ struct backend_ops {
 	 */
 	int (*map)(struct backend_region *region, uint64_t slot, uint32_t block);
 	/*
-	 * Take what is behind the slots, at most BACKEND_RUN_MAX, under everyone who has
-	 * them mapped. blocks[0..*taken-1] are those that were there; a backend for which
+	 * Take what is behind the slots, at most BACKEND_RUN_MAX, out of all mappings of
+	 * them. blocks[0..*taken-1] are those that were there; a backend for which
 	 * numbers only count leaves *taken at 0.
 	 */
 	int (*unmap)(struct backend_region *region, uint64_t first, uint64_t count,
@@ -161,17 +180,17 @@ struct backend_ops {
 	int (*next_event)(struct backend *b, struct backend_event *out);
 	int (*slots)(struct backend_region *region, uint64_t first, uint64_t count,
 		     struct backend_slot_word *words);
-	/* Has anybody the region open, or mapped? Who keeps what open_memory() gave is one. */
+	/* Is the region open or mapped anywhere? A descriptor of open_memory() counts. */
 	int (*is_open)(struct backend_region *region, bool *open);
 	/* How many blocks the supply holds now. */
 	uint32_t (*supply_level)(struct backend *b);
-	/* Put n zeroed blocks into it, and let go on who waits. -ENOSPC: no room; then none went in. */
+	/* Put n zeroed blocks into it, and wake what waits for one. -ENOSPC: no room; then none went in. */
 	int (*supply)(struct backend *b, const uint32_t *blocks, uint32_t n);
 	/* Take back up to n that nobody has taken, the last ones first: how many. */
 	uint32_t (*unsupply)(struct backend *b, uint32_t *blocks, uint32_t n);
 	/* What a predecessor left in it: up to n; how many. Before anything else is asked of it. */
 	uint32_t (*read_supply)(struct backend *b, uint32_t *blocks, uint32_t n);
-	/* Exchange the block behind a RESIDENT slot for *block, with its contents. -EAGAIN: not RESIDENT. */
+	/* Exchange the block behind a RESIDENT slot for *block, with its contents. -EAGAIN: not RESIDENT; -ETIME: not now. */
 	int (*move)(struct backend_region *region, uint64_t slot, uint32_t *block);
 	/* As if the hardware had reported a memory error; an event follows. */
 	int (*retire)(struct backend *b, uint32_t block);
@@ -179,11 +198,6 @@ struct backend_ops {
 	int (*blocks)(struct backend *b, uint32_t first, uint32_t count, uint8_t *states);
 	/* Once a second: finish what others kept from being finished. */
 	void (*tick)(struct backend *b);
-	/*
-	 * Regions that nobody has opened here are left over: take them away. What was behind
-	 * them is behind nothing then. At start, after all regions have been opened.
-	 */
-	void (*sweep)(struct backend *b);
 	void (*figures)(struct backend *b, struct backend_figures *out);
 
 	/* Give up the backend; regions are closed before. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The choosers; see choose.h. All of them take one area after the other and find room for
- * its blocks; they differ in whom they take next, and where they look for room. The
+ * its blocks; they differ in which area they take next, and where they look for room. The
  * cheapest one is sought anew for each, because what it costs depends on the room that is
  * left in its range.
  */
@@ -20,7 +20,7 @@ struct cursor {
 	uint32_t at;
 };
 
-struct plan {
+struct shift_plan {
 	struct pool_census *census;
 	uint32_t n;
 	const struct pool_limits *limits;
@@ -54,8 +54,8 @@ static uint32_t room_of(const struct pool_census *c)
 	return may_fill(c) ? (uint32_t)c->clean - c->taken : 0;
 }
 
-static void plan_begin(struct plan *p, struct pool_census *census, uint32_t n,
-		       const struct pool_limits *limits, struct pool_shift *shifts, uint32_t most)
+static void shift_plan_begin(struct shift_plan *p, struct pool_census *census, uint32_t n,
+			     const struct pool_limits *limits, struct pool_shift *shifts, uint32_t most)
 {
 	memset(p, 0, sizeof(*p));
 	p->census = census;
@@ -76,7 +76,7 @@ static void plan_begin(struct plan *p, struct pool_census *census, uint32_t n,
 }
 
 /* The fullest area of a range that has room; n if none has. */
-static uint32_t fullest(struct plan *p, uint32_t range)
+static uint32_t fullest(struct shift_plan *p, uint32_t range)
 {
 	struct cursor *c = &p->cursor[range];
 
@@ -92,7 +92,7 @@ static uint32_t fullest(struct plan *p, uint32_t range)
 }
 
 /* The fullest with room in a range, else in the next ones. */
-static uint32_t fullest_near(struct plan *p, uint32_t range)
+static uint32_t fullest_near(struct shift_plan *p, uint32_t range)
 {
 	for (uint32_t i = 0; i < RANGES; i++) {
 		uint32_t r = (range + i) % RANGES;
@@ -104,7 +104,7 @@ static uint32_t fullest_near(struct plan *p, uint32_t range)
 }
 
 /* The lowest with room, by the cursor of no range. */
-static uint32_t lowest(struct plan *p)
+static uint32_t lowest(struct shift_plan *p)
 {
 	struct cursor *c = &p->cursor[0];
 
@@ -113,7 +113,7 @@ static uint32_t lowest(struct plan *p)
 	return c->at;
 }
 
-static void take_room(struct plan *p, struct pool_census *c, uint32_t count)
+static void take_room(struct shift_plan *p, struct pool_census *c, uint32_t count)
 {
 	p->room[c->range] -= count;
 	p->all_room -= count;
@@ -122,7 +122,7 @@ static void take_room(struct plan *p, struct pool_census *c, uint32_t count)
 }
 
 /* Entries from `first` on are not made after all; their areas stay marked, which is no harm. */
-static void undo(struct plan *p, uint32_t first)
+static void undo(struct shift_plan *p, uint32_t first)
 {
 	while (p->count > first) {
 		const struct pool_shift *s = &p->shifts[--p->count];
@@ -134,7 +134,7 @@ static void undo(struct plan *p, uint32_t first)
 }
 
 /* Is there as much room elsewhere, and budget? */
-static bool can_empty(const struct plan *p, uint32_t area)
+static bool can_empty(const struct shift_plan *p, uint32_t area)
 {
 	const struct pool_census *c = &p->census[area];
 
@@ -143,7 +143,7 @@ static bool can_empty(const struct plan *p, uint32_t area)
 }
 
 /* Write down where its blocks go. False: no entries are left. */
-static bool empty(struct plan *p, uint32_t area, bool by_address)
+static bool empty(struct shift_plan *p, uint32_t area, bool by_address)
 {
 	struct pool_census *c = &p->census[area];
 	uint32_t left = c->movable, first = p->count, own = room_of(c);
@@ -175,9 +175,9 @@ static uint32_t choose_address(struct pool_census *census, uint32_t n,
 			       const struct pool_limits *limits, struct pool_shift *shifts,
 			       uint32_t most)
 {
-	struct plan p;
+	struct shift_plan p;
 
-	plan_begin(&p, census, n, limits, shifts, most);
+	shift_plan_begin(&p, census, n, limits, shifts, most);
 	for (uint32_t i = n; i-- > 0;) {
 		if (!may_empty(&census[i]))
 			continue;
@@ -199,9 +199,9 @@ static uint32_t choose_fewest(struct pool_census *census, uint32_t n,
 			      const struct pool_limits *limits, struct pool_shift *shifts,
 			      uint32_t most)
 {
-	struct plan p;
+	struct shift_plan p;
 
-	plan_begin(&p, census, n, limits, shifts, most);
+	shift_plan_begin(&p, census, n, limits, shifts, most);
 	for (uint32_t lent = 1; lent <= AREA_BLOCKS && lent <= limits->worth; lent++) {
 		for (uint32_t i = 0; i < n; i++) {
 			if (census[i].movable != lent || !can_empty(&p, i))
@@ -213,7 +213,7 @@ static uint32_t choose_fewest(struct pool_census *census, uint32_t n,
 	return p.count;
 }
 
-static uint64_t cost_now(const struct plan *p, uint32_t area)
+static uint64_t cost_now(const struct shift_plan *p, uint32_t area)
 {
 	const struct pool_census *c = &p->census[area];
 	uint32_t near = p->room[c->range] - room_of(c);
@@ -226,9 +226,9 @@ static uint32_t choose_cheapest(struct pool_census *census, uint32_t n,
 				uint32_t most)
 {
 	uint64_t worth = 100ULL * limits->worth;
-	struct plan p;
+	struct shift_plan p;
 
-	plan_begin(&p, census, n, limits, shifts, most);
+	shift_plan_begin(&p, census, n, limits, shifts, most);
 	for (;;) {
 		uint64_t least = worth + 1;
 		uint32_t best = n;

@@ -2,7 +2,7 @@
 /*
  * Which areas of the pool to empty so that whole GiBs are free, and into which
  * others their blocks go, as pure functions over a census; one table of choosers
- * with names, as the guest's driver has one. Called by whoever compacts the pool;
+ * with names, as the guest's driver has one. Called by lend/, which compacts the pool;
  * nothing here allocates, locks, or looks at the pool.
  */
 #ifndef ML_POOL_CHOOSE_H
@@ -18,7 +18,7 @@
 struct pool_census {
 	uint16_t blocks;	/* that it has and that are not retired; whole areas have 512 */
 	uint16_t movable;	/* lent, and not fixed */
-	uint16_t stuck;		/* lent and fixed, or held by somebody: cannot be moved now */
+	uint16_t stuck;		/* lent and fixed, or being moved: cannot be moved now */
 	uint16_t clean;
 	uint16_t dirty;		/* free and to be zeroed */
 	uint8_t range;

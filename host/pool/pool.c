@@ -1,254 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The pool: recovery, users, and the paths of single blocks and runs; see pool.h.
- * The order of each change: a block leaves a bitmap before its word says whose it is,
- * and its word says that it is free before its bit is set.
+ * The pool: opening, users, and the paths of single blocks and runs; see pool.h.
+ * The order of each change: the bit of a block is cleared before its word names an
+ * owner, and its word says that it is free before its bit is set.
  */
-#include "area.h"
+#include "pool.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/log.h"
+#include "rebuild.h"
+#include "search.h"
 
-#define TABLE_NAME "blocks"
-
-/* The word is not what its only owner left there. */
-static __attribute__((noinline, noreturn)) void broken(const struct pool *p, uint32_t block,
-						       const char *what)
-{
-	ml_err("block %u is %s: %s", block, block_state_name(table_word(&p->table, block).state),
-	       what);
-	abort();
-}
-
-uint32_t pool_place(const struct pool *p, struct pool_user *u, uint32_t block, uint32_t *bit)
-{
-	const struct pool_span *s = u->last;
-
-	if (block - s->range.first >= s->range.blocks) {
-		for (s = p->spans; block - s->range.first >= s->range.blocks; s++) {
-			if (s == &p->spans[p->span_count - 1])
-				broken(p, 0, "a block beyond the pool was named");
-		}
-		u->last = s;
-	}
-	*bit = (block + s->shift) & (POOL_AREA_BLOCKS - 1);
-	return (block + s->shift) >> POOL_AREA_ORDER;
-}
-
-/*
- * Set the bit of a block that the caller owns: adding does it, for the bit is clear, and
- * takes one instruction that also says what was there.
- */
-static inline void give(struct pool *p, _Atomic uint64_t *bitmap, _Atomic uint64_t *index,
-			uint32_t area, uint32_t bit)
-{
-	uint64_t mask = 1ULL << (bit & 63), old = atomic_fetch_add(&bitmap[bit >> 6], mask);
-	uint32_t block = p->areas[area].first + bit;
-
-	if (old & mask)
-		broken(p, block, "was free already");
-	if (!old)
-		index_set(index, area);
-	if ((old | mask) == UINT64_MAX)
-		search_unused(p, area);
-	/* Retired after its word said free and before its bit was set: the bit says nothing. */
-	if (block_state_of(table_raw(&p->table, block)) == BLOCK_RETIRED)
-		claim_one(bitmap, bit);
-}
-
-void pool_give_clean(struct pool *p, uint32_t area, uint32_t bit)
-{
-	give(p, p->areas[area].clean, p->has_clean, area, bit);
-}
-
-static void give_dirty(struct pool *p, uint32_t area, uint32_t bit)
-{
-	give(p, p->areas[area].dirty, p->has_dirty, area, bit);
-}
-
-/* --- recovery --- */
-
-/* A word that cannot stay as a crash left it. Its new state. */
-static __attribute__((noinline)) enum block_state repair(struct pool *p, uint32_t block,
-							 enum block_state state)
-{
-	const struct block_owner none = { 0 };
-	struct table *t = &p->table;
-
-	if (state == BLOCK_ZEROING) {
-		table_move(t, 0, block, table_raw(t, block), BLOCK_DIRTY, none);
-		state = BLOCK_DIRTY;
-	}
-	if (!t->zeroed_on_map)
-		return state;
-	table_move(t, 0, block, table_raw(t, block), BLOCK_CLEAN, none);
-	return BLOCK_CLEAN;
-}
-
-/* Blocks of an area by state: what of it the recovery wants to know. */
-struct found {
-	uint32_t count[BLOCK_STATES + 1];	/* the last: of no known state */
-	uint32_t fixed;				/* of those that are LENT */
-};
-
-/* One bit for each of 64 words, from their state bits, the lowest first. */
-static uint64_t of_state(const uint64_t bits[3], unsigned int state)
-{
-	return (state & 1 ? bits[0] : ~bits[0]) & (state & 2 ? bits[1] : ~bits[1]) &
-	       (state & 4 ? bits[2] : ~bits[2]);
-}
-
-/* The words among `which` are of a state that cannot stay. */
-static void repair_all(struct pool *p, uint32_t block, uint64_t which, enum block_state state,
-		       uint64_t of[BLOCK_STATES + 1])
-{
-	of[state] &= ~which;
-	for (; which; which &= which - 1)
-		of[repair(p, block + (uint32_t)__builtin_ctzll(which), state)] |= which & -which;
-}
-
-/* 64 words, of which those from first up to end - 1 are blocks of the range. */
-static void load_word(struct pool *p, struct pool_area *a, uint32_t word, uint32_t first,
-		      uint32_t end, struct found *f)
-{
-	uint32_t block = a->first + word * 64;
-	uint64_t bits[3] = { 0 }, fixed = 0, there = 0, of[BLOCK_STATES + 1];
-
-	/* No branches in here: this loop is nearly all that recovery takes. */
-	for (uint32_t k = first; k < end; k++) {
-		uint64_t raw = load_bits(&p->table.words[block + k]);
-
-		bits[0] |= (raw & 1) << k;
-		bits[1] |= (raw >> 1 & 1) << k;
-		bits[2] |= (raw >> 2 & 1) << k;
-		fixed |= (raw >> TABLE_FIXED_SHIFT & 1) << k;
-		there |= 1ULL << k;
-	}
-	for (unsigned int s = 0; s <= BLOCK_STATES; s++)
-		of[s] = of_state(bits, s) & there;
-	repair_all(p, block, of[BLOCK_ZEROING], BLOCK_ZEROING, of);
-	if (p->table.zeroed_on_map)
-		repair_all(p, block, of[BLOCK_DIRTY], BLOCK_DIRTY, of);
-	for (unsigned int s = 0; s <= BLOCK_STATES; s++)
-		f->count[s] += (uint32_t)__builtin_popcountll(of[s]);
-	f->fixed += (uint32_t)__builtin_popcountll(of[BLOCK_LENT] & fixed);
-	atomic_store_explicit(&a->clean[word], of[BLOCK_CLEAN], memory_order_relaxed);
-	atomic_store_explicit(&a->dirty[word], of[BLOCK_DIRTY], memory_order_relaxed);
-}
-
-static uint32_t clamp(uint32_t n, uint32_t least, uint32_t most)
-{
-	return n < least ? least : n > most ? most : n;
-}
-
-/* Words of one area become its bitmaps and its kind. */
-static bool load_area(struct pool *p, const struct pool_span *s, uint32_t area,
-		      uint32_t count[BLOCK_STATES])
-{
-	/* The range's first block, and the one after its last, as places. */
-	uint64_t begin = (uint64_t)s->range.first + s->shift, end = begin + s->range.blocks;
-	uint64_t at = (uint64_t)area << POOL_AREA_ORDER;
-	struct pool_area *a = &p->areas[area];
-	struct found f = { 0 };
-	uint32_t lo, hi;
-
-	lo = begin > at ? (uint32_t)(begin - at) : 0;
-	hi = end - at > POOL_AREA_BLOCKS ? POOL_AREA_BLOCKS : (uint32_t)(end - at);
-	for (uint32_t i = 0; i < AREA_WORDS; i++) {
-		uint32_t first = clamp(lo, i * 64, i * 64 + 64) - i * 64;
-
-		load_word(p, a, i, first, clamp(hi, i * 64 + first, i * 64 + 64) - i * 64, &f);
-	}
-	if (f.count[BLOCK_STATES])
-		return false;
-	for (int i = 0; i < BLOCK_STATES; i++)
-		count[i] += f.count[i];
-	if (f.count[BLOCK_CLEAN])
-		index_set(p->has_clean, area);
-	if (f.count[BLOCK_DIRTY])
-		index_set(p->has_dirty, area);
-	atomic_store_explicit(&a->blocks, hi - lo - f.count[BLOCK_RETIRED], memory_order_relaxed);
-	atomic_store_explicit(&p->meta[area],
-			      f.fixed ? META_FIXED :
-			      f.count[BLOCK_LENT] + f.count[BLOCK_OFFERED] + f.count[BLOCK_MOVING] ?
-			      META_MOVABLE : META_UNUSED, memory_order_relaxed);
-	return true;
-}
-
-static int load_all(struct pool *p)
-{
-	uint32_t count[BLOCK_STATES] = { 0 };
-
-	for (unsigned int i = 0; i < p->span_count; i++) {
-		const struct pool_span *s = &p->spans[i];
-
-		for (uint32_t k = 0; k < s->areas; k++) {
-			struct pool_area *a = &p->areas[s->first_area + k];
-
-			a->first = ((s->first_area + k) << POOL_AREA_ORDER) - s->shift;
-			a->span = i;
-			if (!load_area(p, s, s->first_area + k, count))
-				return -EUCLEAN;
-		}
-	}
-	table_set_counts(&p->table, count);
-	return 0;
-}
-
-/* Areas of a range begin where a GiB does, and no two ranges share one. */
-static int make_spans(struct pool *p, const struct pool_setup *setup)
-{
-	const struct pool_range all = { .blocks = setup->blocks, .node = POOL_ANY_NODE };
-	const struct pool_range *ranges = setup->ranges ? setup->ranges : &all;
-	unsigned int n = setup->ranges ? setup->range_count : 1;
-	uint32_t next = 0;
-
-	if (!n || n > POOL_RANGES_MAX)
-		return -EINVAL;
-	p->spans = calloc(n, sizeof(*p->spans));
-	if (!p->spans)
-		return -ENOMEM;
-	p->span_count = n;
-	for (unsigned int i = 0; i < n; i++) {
-		struct pool_span *s = &p->spans[i];
-		uint32_t at = (uint32_t)(ranges[i].base >> POOL_BLOCK_SHIFT) & (POOL_AREA_BLOCKS - 1);
-
-		s->range = ranges[i];
-		if (s->range.first != next || !s->range.blocks ||
-		    s->range.blocks > setup->blocks - next)
-			return -EINVAL;
-		next += s->range.blocks;
-		s->first_area = p->area_count;
-		s->areas = (at + s->range.blocks + POOL_AREA_BLOCKS - 1) >> POOL_AREA_ORDER;
-		s->shift = (s->first_area << POOL_AREA_ORDER) + at - s->range.first;
-		p->area_count += s->areas;
-	}
-	return next == setup->blocks ? 0 : -EINVAL;
-}
-
-static void *zeroed_lines(size_t count, size_t size)
-{
-	size_t bytes = (count * size + 63) & ~(size_t)63;
-	void *lines = aligned_alloc(64, bytes);
-
-	return lines ? memset(lines, 0, bytes) : NULL;
-}
-
-static int make_volatile(struct pool *p)
-{
-	uint32_t words = (p->area_count + 63) / 64;
-
-	p->areas = zeroed_lines(p->area_count, sizeof(*p->areas));
-	p->meta = zeroed_lines(p->area_count, sizeof(*p->meta));
-	p->has_clean = zeroed_lines(words, sizeof(*p->has_clean));
-	p->has_dirty = zeroed_lines(words, sizeof(*p->has_dirty));
-	p->users = zeroed_lines(POOL_USERS_MAX, sizeof(*p->users));
-	atomic_store(&p->wish, POOL_NO_AREA);
-	return p->areas && p->meta && p->has_clean && p->has_dirty && p->users ? 0 : -ENOMEM;
-}
 
 /* --- users --- */
 
@@ -333,6 +97,60 @@ void pool_leave(struct pool_user *u)
 	atomic_store(&u->taken, false);
 }
 
+/* --- opening and closing --- */
+
+/* Areas of a range begin where a GiB does, and no two ranges share one. */
+static int make_spans(struct pool *p, const struct pool_setup *setup)
+{
+	const struct pool_range all = { .blocks = setup->blocks, .node = POOL_ANY_NODE };
+	const struct pool_range *ranges = setup->ranges ? setup->ranges : &all;
+	unsigned int n = setup->ranges ? setup->range_count : 1;
+	uint32_t next = 0;
+
+	if (!n || n > POOL_RANGES_MAX)
+		return -EINVAL;
+	p->spans = calloc(n, sizeof(*p->spans));
+	if (!p->spans)
+		return -ENOMEM;
+	p->span_count = n;
+	for (unsigned int i = 0; i < n; i++) {
+		struct pool_span *s = &p->spans[i];
+		uint32_t at = (uint32_t)(ranges[i].base >> POOL_BLOCK_SHIFT) & (POOL_AREA_BLOCKS - 1);
+
+		s->range = ranges[i];
+		if (s->range.first != next || !s->range.blocks ||
+		    s->range.blocks > setup->blocks - next)
+			return -EINVAL;
+		next += s->range.blocks;
+		s->first_area = p->area_count;
+		s->areas = (at + s->range.blocks + POOL_AREA_BLOCKS - 1) >> POOL_AREA_ORDER;
+		s->shift = (s->first_area << POOL_AREA_ORDER) + at - s->range.first;
+		p->area_count += s->areas;
+	}
+	return next == setup->blocks ? 0 : -EINVAL;
+}
+
+static void *zeroed_lines(size_t count, size_t size)
+{
+	size_t bytes = (count * size + 63) & ~(size_t)63;
+	void *lines = aligned_alloc(64, bytes);
+
+	return lines ? memset(lines, 0, bytes) : NULL;
+}
+
+static int make_volatile(struct pool *p)
+{
+	uint32_t words = (p->area_count + 63) / 64;
+
+	p->areas = zeroed_lines(p->area_count, sizeof(*p->areas));
+	p->meta = zeroed_lines(p->area_count, sizeof(*p->meta));
+	p->has_clean = zeroed_lines(words, sizeof(*p->has_clean));
+	p->has_dirty = zeroed_lines(words, sizeof(*p->has_dirty));
+	p->users = zeroed_lines(POOL_USERS_MAX, sizeof(*p->users));
+	atomic_store(&p->wish, POOL_NO_AREA);
+	return p->areas && p->meta && p->has_clean && p->has_dirty && p->users ? 0 : -ENOMEM;
+}
+
 int pool_open(struct pool *p, const struct pool_setup *setup, bool *old_boot, uint32_t *need)
 {
 	int ret;
@@ -340,12 +158,12 @@ int pool_open(struct pool *p, const struct pool_setup *setup, bool *old_boot, ui
 	memset(p, 0, sizeof(*p));
 	ret = make_spans(p, setup);
 	if (ret == 0)
-		ret = table_open(&p->table, setup->dirfd, TABLE_NAME, setup->blocks,
+		ret = table_open(&p->table, setup->dirfd, POOL_TABLE_FILE, setup->blocks,
 				 setup->zeroed_on_map, setup->boot_id, old_boot, need);
 	if (ret == 0)
 		ret = make_volatile(p);
 	if (ret == 0)
-		ret = load_all(p);
+		ret = rebuild_areas(p);
 	if (ret < 0) {
 		pool_close(p);
 		return ret;
@@ -375,8 +193,8 @@ void pool_close(struct pool *p)
 /* --- single blocks --- */
 
 /* The caller has claimed its bit. False: it was retired while it was free. */
-static inline bool take(struct pool_user *u, uint32_t block, enum block_state from,
-			enum block_state to, struct block_owner owner)
+static inline bool take_claimed(struct pool_user *u, uint32_t block, enum block_state from,
+				enum block_state to, struct block_owner owner)
 {
 	struct pool *p = u->pool;
 	uint64_t seen = table_raw(&p->table, block);
@@ -385,13 +203,13 @@ static inline bool take(struct pool_user *u, uint32_t block, enum block_state fr
 	    table_move(&p->table, u->writer, block, seen, to, owner) == 0)
 		return true;
 	if (table_word(&p->table, block).state != BLOCK_RETIRED)
-		broken(p, block, "it was marked as free");
+		area_broken(p, block, "it was marked as free");
 	return false;
 }
 
 /* A clean block of a kind; it becomes `to`. */
-static uint32_t get(struct pool_user *u, enum pool_kind kind, enum block_state to,
-		    struct block_owner owner)
+static uint32_t get_of_kind(struct pool_user *u, enum pool_kind kind, enum block_state to,
+			    struct block_owner owner)
 {
 	struct pool_reserve *r = &u->from[kind];
 	struct pool *p = u->pool;
@@ -405,20 +223,20 @@ static uint32_t get(struct pool_user *u, enum pool_kind kind, enum block_state t
 				return POOL_NO_BLOCK;
 			continue;
 		}
-		if (r->shared && !search_may_share(p, r->index, kind)) {
-			pool_give_clean(p, r->index, bit);
+		if (r->shared && !area_admit(p, r->index, kind)) {
+			area_give_clean(p, r->index, bit);
 			r->area = NULL;
 			continue;
 		}
 		block = r->area->first + bit;
-		if (take(u, block, BLOCK_CLEAN, to, owner))
+		if (take_claimed(u, block, BLOCK_CLEAN, to, owner))
 			return block;
 	}
 }
 
 uint32_t pool_get(struct pool_user *u, struct block_owner owner)
 {
-	return get(u, owner.fixed ? POOL_FIXED : POOL_MOVABLE, BLOCK_LENT, owner);
+	return get_of_kind(u, owner.fixed ? POOL_FIXED : POOL_MOVABLE, BLOCK_LENT, owner);
 }
 
 uint32_t pool_offer(struct pool_user *u, uint32_t *blocks, uint32_t most)
@@ -427,7 +245,7 @@ uint32_t pool_offer(struct pool_user *u, uint32_t *blocks, uint32_t most)
 	uint32_t n = 0;
 
 	while (n < most) {
-		uint32_t block = get(u, POOL_MOVABLE, BLOCK_OFFERED, none);
+		uint32_t block = get_of_kind(u, POOL_MOVABLE, BLOCK_OFFERED, none);
 
 		if (block == POOL_NO_BLOCK)
 			break;
@@ -452,14 +270,14 @@ static inline void release(struct pool_user *u, uint32_t block, unsigned int fro
 	    table_move(&p->table, u->writer, block, seen, to, none) < 0) {
 		/* It may have been retired, or be just now; then nobody gets it. */
 		if (table_word(&p->table, block).state != BLOCK_RETIRED)
-			broken(p, block, "its owner gave it back");
+			area_broken(p, block, "its owner gave it back");
 		return;
 	}
-	area = pool_place(p, u, block, &bit);
+	area = area_place(p, &u->last, block, &bit);
 	if (to == BLOCK_CLEAN)
-		pool_give_clean(p, area, bit);
+		area_give_clean(p, area, bit);
 	else
-		give_dirty(p, area, bit);
+		area_give_dirty(p, area, bit);
 }
 
 void pool_put(struct pool_user *u, uint32_t block)
@@ -512,16 +330,16 @@ uint32_t pool_get_run(struct pool_user *u, struct block_owner owner, unsigned in
 			struct block_owner each = owner;
 
 			each.slot += i;
-			if (!take(u, first + i, BLOCK_CLEAN, BLOCK_LENT, each))
+			if (!take_claimed(u, first + i, BLOCK_CLEAN, BLOCK_LENT, each))
 				break;
 		}
 		if (i == n)
 			return first;
-		/* One of them was retired: those before it were lent, those behind it never left CLEAN. */
+		/* Block i was retired: the blocks before it are LENT, those behind it never left CLEAN. */
 		for (uint32_t k = 0; k < i; k++)
 			pool_put(u, first + k);
 		for (uint32_t k = i + 1; k < n; k++)
-			pool_give_clean(u->pool, (uint32_t)(a - u->pool->areas), bit + k);
+			area_give_clean(u->pool, (uint32_t)(a - u->pool->areas), bit + k);
 	}
 }
 
@@ -542,7 +360,7 @@ uint32_t pool_take_dirty(struct pool_user *u, uint32_t *blocks, uint32_t most)
 		for (uint32_t i = 0; i < count; i++) {
 			uint32_t block = p->areas[area].first + bit + i;
 
-			if (take(u, block, BLOCK_DIRTY, BLOCK_ZEROING, none))
+			if (take_claimed(u, block, BLOCK_DIRTY, BLOCK_ZEROING, none))
 				blocks[n++] = block;
 		}
 		if (n)
@@ -559,4 +377,27 @@ void pool_clean(struct pool_user *u, uint32_t block)
 void pool_undo_dirty(struct pool_user *u, uint32_t block)
 {
 	release(u, block, 1U << BLOCK_ZEROING, BLOCK_DIRTY);
+}
+
+/* --- memory errors --- */
+
+struct block_word pool_retire(struct pool_user *u, uint32_t block)
+{
+	const struct block_owner none = { 0 };
+	struct pool *p = u->pool;
+	uint32_t bit, area = area_place(p, &u->last, block, &bit);
+	struct block_word w;
+	uint64_t seen;
+
+	do {
+		seen = table_raw(&p->table, block);
+		w = block_unpack(seen);
+		if (w.state == BLOCK_RETIRED)
+			return w;
+	} while (table_move(&p->table, u->writer, block, seen, BLOCK_RETIRED, none) < 0);
+	/* A user that has claimed the block finds the word; if it is free its bit is taken away here. */
+	claim_one(p->areas[area].clean, bit);
+	claim_one(p->areas[area].dirty, bit);
+	atomic_fetch_sub(&p->areas[area].blocks, 1);
+	return w;
 }

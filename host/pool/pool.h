@@ -5,8 +5,8 @@
  * start and never stored.
  *
  * The theory. Blocks are grouped in *areas* of 512, one physical GiB each. An area
- * has two bitmaps of a cache line: its CLEAN blocks and its DIRTY ones. Who clears
- * a bit owns that block until he sets one again; so a block is claimed by one
+ * has two bitmaps of a cache line: its CLEAN blocks and its DIRTY ones. A user that
+ * clears a bit owns that block until it sets one again; so a block is claimed by one
  * atomic operation on the bitmap, and its word in the table follows:
  *
  *   get	clears the bit, then CLEAN -> LENT
@@ -20,7 +20,7 @@
  * user's order of ranges (NUMA node and tier): partly used and of the same kind;
  * unused but not whole (at a range's edge, or with retired blocks); whole; of the
  * same kind and another user's; and when there is none in any range, of the other
- * kind. So whole GiBs stay whole for those who want them.
+ * kind. So whole GiBs stay whole for callers that need one.
  *
  * Nothing here locks; a user that is stopped at any instruction holds up nobody.
  * Each user is called by one thread at a time. The daemon's own thread uses
@@ -34,28 +34,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "table.h"
+#include "layout.h"
 
-#define POOL_NO_BLOCK UINT32_MAX
-#define POOL_NO_AREA UINT32_MAX
-#define POOL_BLOCK_SHIFT 21
-#define POOL_AREA_ORDER 9
-#define POOL_AREA_BLOCKS (1U << POOL_AREA_ORDER)
-#define POOL_USERS_MAX TABLE_WRITERS_MAX
-#define POOL_RANGES_MAX 64
-#define POOL_ANY_NODE (-1)
-
-/* What may be in one area together. */
-enum pool_kind { POOL_MOVABLE, POOL_FIXED, POOL_KINDS };
-
-/* Blocks first up to first + blocks - 1 lie one after the other in physical memory. */
-struct pool_range {
-	uint32_t first;
-	uint32_t blocks;
-	uint64_t base;		/* physical address of the first: says where a GiB begins */
-	int16_t node;		/* NUMA node, or POOL_ANY_NODE */
-	uint8_t tier;		/* 0 is the fastest */
-};
+#define POOL_TABLE_FILE "blocks"	/* the block table's name in its directory */
 
 struct pool_setup {
 	int dirfd;		/* where the table's file is */
@@ -67,28 +48,11 @@ struct pool_setup {
 	unsigned int range_count;
 };
 
-struct pool_user;
-struct pool_area;
-struct pool_span;
-
-struct pool {
-	struct table table;
-	struct pool_span *spans;	/* one for each range */
-	unsigned int span_count;
-	struct pool_area *areas;
-	uint32_t area_count;
-	_Atomic uint32_t *meta;		/* of each area: kind, user, closed */
-	_Atomic uint64_t *has_clean;	/* bit per area: it may have CLEAN blocks; and so on */
-	_Atomic uint64_t *has_dirty;
-	_Atomic uint32_t wish;		/* area that somebody wants to be clean, or POOL_NO_AREA */
-	struct pool_user *users;	/* POOL_USERS_MAX */
-};
-
 /*
  * As table_open(), and one pass over the table that rebuilds all that is volatile:
  * ZEROING becomes DIRTY, and DIRTY becomes CLEAN where the backend zeroes what it maps.
  * Before anything is lent, the caller settles what is LENT, OFFERED and MOVING: by
- * pool_settle(), or, if nobody offers or moves blocks, in his own way.
+ * pool_settle(), or in its own way if no blocks are ever offered or moved.
  * -EINVAL: ranges with gaps, or more of them than POOL_RANGES_MAX.
  */
 int pool_open(struct pool *p, const struct pool_setup *setup, bool *old_boot, uint32_t *need);
@@ -137,7 +101,7 @@ void pool_unoffer(struct pool_user *u, uint32_t block);
 
 /*
  * DIRTY to ZEROING, up to `most` of them, adjacent ones where possible; how many.
- * First those that somebody waits for, then those of areas in use.
+ * First those of an area that a run was asked for from, then those of areas in use.
  */
 uint32_t pool_take_dirty(struct pool_user *u, uint32_t *blocks, uint32_t most);
 /* ZEROING to CLEAN: it holds nothing but zeros, for everybody to see. */
@@ -147,7 +111,7 @@ void pool_undo_dirty(struct pool_user *u, uint32_t block);
 
 /* --- memory errors --- */
 
-/* Any state to RETIRED. The word before says whose slot to empty. */
+/* Any state to RETIRED. Returns the word before, by whose owner the caller empties a slot. */
 struct block_word pool_retire(struct pool_user *u, uint32_t block);
 
 /* --- moving --- */

@@ -4,7 +4,7 @@
  * stands behind which slot is kept there and nowhere here, so there is nothing to
  * repair. Windows are reserved_window.c's, the rings reserved_ring.c's.
  */
-#include "reserved_inner.h"
+#include "reserved.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,8 @@
 
 #include "../base/log.h"
 #include "../base/size.h"
+#include "reserved_inner.h"
+#include "reserved_window.h"
 
 #define SLOTS_AT_ONCE 4096
 
@@ -211,7 +213,7 @@ static int reserved_next_event(struct backend *b, struct backend_event *out)
 	};
 	struct reserved *r = reserved_of(b);
 	struct memlease_touch touch;
-	struct window *w;
+	struct reserved_window *w;
 	int ret;
 
 	do {
@@ -219,7 +221,7 @@ static int reserved_next_event(struct backend *b, struct backend_event *out)
 		if (ret <= 0)
 			return ret;
 	} while (touch.type >= sizeof(types) / sizeof(types[0]) || !types[touch.type]);
-	w = touch.window ? reserved_window(r, touch.window) : NULL;
+	w = touch.window ? reserved_window_by_id(r, touch.window) : NULL;
 	*out = (struct backend_event){
 		.type = types[touch.type], .region = w ? w->region : NULL, .slot = touch.slot,
 		.block = touch.block, .boot_ns = to_boot_ns(r, touch.time_ns),
@@ -263,6 +265,9 @@ static const struct backend_ops reserved_ops = {
 	.open = reserved_open,
 	.close = reserved_close,
 	.remove = reserved_remove,
+	.each = reserved_each,
+	.left = reserved_left,
+	.discard = reserved_discard,
 	.open_memory = reserved_open_memory,
 	.map = reserved_map,
 	.unmap = reserved_unmap,
@@ -280,7 +285,6 @@ static const struct backend_ops reserved_ops = {
 	.retire = reserved_retire,
 	.blocks = reserved_blocks,
 	.tick = reserved_tick,
-	.sweep = reserved_sweep,
 	.figures = reserved_figures,
 	.free = reserved_free,
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The module's control device: opened, mapped, called. Nothing else in host/ makes
- * these calls; tests have a device of their own instead. See reserved.h.
+ * these calls; tests have a device of their own instead. See reserved_device.h.
  */
-#include "reserved.h"
+#include "reserved_device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ struct control {
 	size_t rings_bytes;
 };
 
-static struct control *of(struct reserved_device *d)
+static struct control *control_of(struct reserved_device *d)
 {
 	return (struct control *)d;
 }
@@ -43,7 +43,7 @@ static int control_ioctl(struct reserved_device *d, unsigned long request, void 
 
 static void *control_map_pool(struct reserved_device *d, uint64_t bytes)
 {
-	struct control *c = of(d);
+	struct control *c = control_of(d);
 	void *pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, d->fd,
 			  (off_t)MEMLEASE_POOL_OFF_BLOCKS);
 
@@ -60,7 +60,7 @@ static void *control_map_pool(struct reserved_device *d, uint64_t bytes)
 
 static void control_close(struct reserved_device *d)
 {
-	struct control *c = of(d);
+	struct control *c = control_of(d);
 
 	if (c->pool)
 		munmap(c->pool, c->pool_bytes);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of the backend `reserved` share: the backend itself, and the module's
- * windows as it knows them. Included by reserved.c and reserved_window.c only.
+ * The backend `reserved` itself, and the module's windows as it knows them. Included by
+ * reserved.c and reserved_window.c only.
  */
 #ifndef ML_POOL_RESERVED_INNER_H
 #define ML_POOL_RESERVED_INNER_H
 
-#include "reserved.h"
+#include "backend.h"
+#include "reserved_device.h"
+#include "reserved_ring.h"
+#include "reserved_setup.h"
 
 #define BLOCK (1ULL << MEMLEASE_POOL_BLOCK_SHIFT)
 
-struct window {
+struct reserved_window {
 	uint32_t id;
 	uint32_t slots;
 	char name[MEMLEASE_POOL_NAME_BYTES];
@@ -23,7 +26,7 @@ struct reserved {
 	struct reserved_device *device;
 	struct reserved_setup setup;
 	struct reserved_ring ring;
-	struct window *windows;		/* by ascending id */
+	struct reserved_window *windows;	/* by ascending id */
 	uint32_t window_count;
 	char title[64];
 };
@@ -46,17 +49,5 @@ static inline uint32_t reserved_id(const struct backend_region *region)
 {
 	return (uint32_t)(uintptr_t)region->priv;
 }
-
-/* reserved_window.c: backend_ops' functions for regions, and finding one's window. */
-struct window *reserved_window(struct reserved *r, uint32_t id);
-int reserved_read_windows(struct reserved *r);
-int reserved_create(struct backend *b, const char *name, uint64_t blocks);
-int reserved_open(struct backend *b, const char *name, uint64_t blocks,
-		  struct backend_region *region);
-void reserved_close(struct backend_region *region);
-int reserved_remove(struct backend *b, const char *name);
-int reserved_open_memory(struct backend_region *region);
-void reserved_tick(struct backend *b);
-void reserved_sweep(struct backend *b);
 
 #endif /* ML_POOL_RESERVED_INNER_H */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which physical memory the pool is made of; see reserved.h. Nothing is guessed:
+ * Which physical memory the pool is made of; see reserved_ranges.h. Nothing is guessed:
  * only what the operator names, or what a node of the device tree says, and that
  * only if Linux leaves it alone. The module checks the latter once more, by means
  * that only the kernel has.
  */
-#include "reserved.h"
+#include "reserved_ranges.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../proto/memlease_ioctl.h"
 #include "../base/cleanup.h"
 #include "../base/log.h"
 #include "../base/size.h"
+#include "reserved_fdt.h"
 
 #define BLOCK (1ULL << MEMLEASE_POOL_BLOCK_SHIFT)
 #define IOMEM_FILE "/proc/iomem"
@@ -29,10 +31,9 @@
 
 /* --- what the operator named --- */
 
-static int complain(char *why, const char *text, size_t len, const char *what)
+static int refuse_text(struct ml_why *why, const char *text, size_t len, const char *what)
 {
-	snprintf(why, RESERVED_WHY_BYTES, "'%.*s' %s", len > 80 ? 80 : (int)len, text, what);
-	return -EINVAL;
+	return ml_refuse(why, -EINVAL, "'%.*s' %s", len > 80 ? 80 : (int)len, text, what);
 }
 
 /* An address: 0x140000000, or a size as people write it, as 5G. */
@@ -63,17 +64,18 @@ static int parse_tier(char *size, uint32_t *tier)
 	return 0;
 }
 
-static int parse_one(char *base, char *size, struct reserved_want *out, char *why)
+static int parse_one(char *base, char *size, struct reserved_want *out, struct ml_why *why)
 {
 	if (parse_tier(size, &out->tier))
-		return complain(why, size, strlen(size), "has no tier from 0 to 255 behind its '/'");
+		return refuse_text(why, size, strlen(size),
+				   "has no tier from 0 to 255 behind its '/'");
 	if (parse_address(base, &out->base) || out->base % BLOCK)
-		return complain(why, base, strlen(base),
-				"is no physical address that is a multiple of 2 MiB; write 0x140000000");
+		return refuse_text(why, base, strlen(base),
+				   "is no physical address that is a multiple of 2 MiB; write 0x140000000");
 	if (ml_size_parse(size, &out->bytes) || !out->bytes || out->bytes % BLOCK ||
 	    out->base + out->bytes < out->base)
-		return complain(why, size, strlen(size),
-				"is no size of whole blocks of 2 MiB; write 512M or 4G");
+		return refuse_text(why, size, strlen(size),
+				   "is no size of whole blocks of 2 MiB; write 512M or 4G");
 	out->node = -1;
 	return 0;
 }
@@ -84,7 +86,7 @@ static bool overlaps(const struct reserved_want *a, uint64_t base, uint64_t last
 }
 
 int reserved_ranges_parse(const char *text, struct reserved_want want[BACKEND_RANGES_MAX],
-			  unsigned int *wants, char why[RESERVED_WHY_BYTES])
+			  unsigned int *wants, struct ml_why *why)
 {
 	ml_autofree char *copy = strdup(text);
 	char *rest = copy, *base, *size;
@@ -96,18 +98,18 @@ int reserved_ranges_parse(const char *text, struct reserved_want want[BACKEND_RA
 	while (rest && (base = strsep(&rest, ","))) {
 		size = rest ? strsep(&rest, ",") : NULL;
 		if (!size)
-			return complain(why, base, strlen(base),
-					"has no size behind it; write BASE,SIZE[,BASE,SIZE...]");
+			return refuse_text(why, base, strlen(base),
+					   "has no size behind it; write BASE,SIZE[,BASE,SIZE...]");
 		if (*wants == BACKEND_RANGES_MAX)
-			return complain(why, text, strlen(text), "has more than 64 ranges");
+			return refuse_text(why, text, strlen(text), "has more than 64 ranges");
 		ret = parse_one(base, size, &want[*wants], why);
 		if (ret)
 			return ret;
 		for (unsigned int i = 0; i < *wants; i++) {
 			if (overlaps(&want[i], want[*wants].base,
 				     want[*wants].base + want[*wants].bytes - 1))
-				return complain(why, base, strlen(base),
-						"begins a range that overlaps another");
+				return refuse_text(why, base, strlen(base),
+						   "begins a range that overlaps another");
 		}
 		++*wants;
 	}
@@ -152,18 +154,17 @@ static bool next_entry(const char **text, struct entry *e)
 	return true;
 }
 
-static int refuse(char *why, const struct reserved_want *w, const struct entry *e, const char *what)
+static int refuse_range(struct ml_why *why, const struct reserved_want *w, const struct entry *e, const char *what)
 {
 	char size[ML_SIZE_TEXT];
 
-	snprintf(why, RESERVED_WHY_BYTES,
-		 "range 0x%" PRIx64 ",%s: %s 0x%" PRIx64 "-0x%" PRIx64 " (%.*s); carve it out at boot: memmap=%s$0x%" PRIx64 " on the kernel's command line",
-		 w->base, ml_size_exact(w->bytes, size), what, e->first, e->last,
-		 e->name_len > 40 ? 40 : (int)e->name_len, e->name, size, w->base);
-	return -EEXIST;
+	return ml_refuse(why, -EEXIST,
+			 "range 0x%" PRIx64 ",%s: %s 0x%" PRIx64 "-0x%" PRIx64 " (%.*s); carve it out at boot: memmap=%s$0x%" PRIx64 " on the kernel's command line",
+			 w->base, ml_size_exact(w->bytes, size), what, e->first, e->last,
+			 e->name_len > 40 ? 40 : (int)e->name_len, e->name, size, w->base);
 }
 
-static int check_one(const char *iomem, const struct reserved_want *w, char *why)
+static int check_range(const char *iomem, const struct reserved_want *w, struct ml_why *why)
 {
 	struct entry e, outer = { 0 };
 	bool inside = false;
@@ -173,19 +174,19 @@ static int check_one(const char *iomem, const struct reserved_want *w, char *why
 			continue;
 		if (e.depth == 0 && is(&e, "reserved")) {
 			if (w->base < e.first || w->base + w->bytes - 1 > e.last)
-				return refuse(why, w, &e, "it lies only partly in");
+				return refuse_range(why, w, &e, "it lies only partly in");
 			inside = true;
 			outer = e;
 			continue;
 		}
-		return refuse(why, w, &e, inside && e.depth > outer.depth ?
-			      "something else lies in it," : "Linux uses");
+		return refuse_range(why, w, &e, inside && e.depth > outer.depth ?
+				    "something else lies in it," : "Linux uses");
 	}
 	return 0;
 }
 
 int reserved_ranges_check(const char *iomem, const struct reserved_want *want,
-			  unsigned int wants, char why[RESERVED_WHY_BYTES])
+			  unsigned int wants, struct ml_why *why)
 {
 	const char *at = iomem;
 	uint64_t highest = 0;
@@ -194,13 +195,12 @@ int reserved_ranges_check(const char *iomem, const struct reserved_want *want,
 
 	while (next_entry(&at, &e))
 		highest = e.last > highest ? e.last : highest;
-	if (!highest) {
-		snprintf(why, RESERVED_WHY_BYTES,
-			 "%s shows no addresses; start as root, with CAP_SYS_ADMIN", IOMEM_FILE);
-		return -EACCES;
-	}
+	if (!highest)
+		return ml_refuse(why, -EACCES,
+				 "%s shows no addresses; start as root, with CAP_SYS_ADMIN",
+				 IOMEM_FILE);
 	for (unsigned int i = 0; !ret && i < wants; i++)
-		ret = check_one(iomem, &want[i], why);
+		ret = check_range(iomem, &want[i], why);
 	return ret;
 }
 
@@ -253,7 +253,7 @@ static char *slurp(const char *path, size_t *size)
 	return text;
 }
 
-static int from_tree(const char *iomem, struct reserved_setup *setup, char *why)
+static int from_tree(const char *iomem, struct reserved_setup *setup, struct ml_why *why)
 {
 	ml_autofree char *blob = NULL;
 	char candidates[400];
@@ -275,7 +275,7 @@ static int from_tree(const char *iomem, struct reserved_setup *setup, char *why)
 
 int reserved_ranges_find(const char *text, struct reserved_setup *setup)
 {
-	char why[RESERVED_WHY_BYTES] = "";
+	struct ml_why why = { "" };
 	ml_autofree char *iomem = NULL;
 	size_t size = 0;
 	int ret;
@@ -285,11 +285,11 @@ int reserved_ranges_find(const char *text, struct reserved_setup *setup)
 		ml_err("%s: %m", IOMEM_FILE);
 		return -errno;
 	}
-	ret = text ? reserved_ranges_parse(text, setup->want, &setup->wants, why)
-		   : from_tree(iomem, setup, why);
+	ret = text ? reserved_ranges_parse(text, setup->want, &setup->wants, &why)
+		   : from_tree(iomem, setup, &why);
 	if (!ret)
-		ret = reserved_ranges_check(iomem, setup->want, setup->wants, why);
-	if (ret && why[0])
-		ml_err("--pool reserved: %s", why);
+		ret = reserved_ranges_check(iomem, setup->want, setup->wants, &why);
+	if (ret && why.text[0])
+		ml_err("--pool reserved: %s", why.text);
 	return ret;
 }

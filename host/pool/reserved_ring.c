@@ -4,14 +4,15 @@
  * reserved.c only. The module is trusted, but nothing here loops on what it says.
  *
  * What is in the rings outlives the daemon. A record of the touches is taken off
- * only when the next one is asked for: who asks has carried it out by then. A
+ * only when the next one is asked for: the caller has carried it out by then. A
  * block is written into the supply before the head that shows it, and words of
  * the block table are changed before, so that a new daemon finds every block of
  * the supply by reading it.
  */
-#include "reserved.h"
+#include "reserved_ring.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 #include "../base/step.h"
 
@@ -52,18 +53,18 @@ int reserved_ring_next(struct reserved_ring *r, struct memlease_touch *out)
 }
 
 /* A head behind the tail, left by a predecessor that was taking back, is an empty supply. */
-static uint32_t fill(uint32_t head, uint32_t tail)
+static uint32_t ring_fill(uint32_t head, uint32_t tail)
 {
 	return head - tail <= MEMLEASE_POOL_SUPPLY ? head - tail : 0;
 }
 
 uint32_t reserved_ring_level(const struct reserved_ring *r)
 {
-	return fill(r->rings->supply_head,
-		    __atomic_load_n(&r->rings->supply_tail, __ATOMIC_ACQUIRE));
+	return ring_fill(r->rings->supply_head,
+			 __atomic_load_n(&r->rings->supply_tail, __ATOMIC_ACQUIRE));
 }
 
-static int wake(struct reserved_ring *r)
+static int wake_waiting(struct reserved_ring *r)
 {
 	return r->device->ioctl(r->device, MEMLEASE_POOL_SUPPLIED, NULL);
 }
@@ -79,11 +80,11 @@ int reserved_ring_put(struct reserved_ring *r, const uint32_t *blocks, uint32_t 
 		rings->supply[(head + i) % MEMLEASE_POOL_SUPPLY] = blocks[i];
 	ml_step("supply");
 	__atomic_store_n(&rings->supply_head, head + n, __ATOMIC_RELEASE);
-	/* Who waits counts himself first and looks at the supply then; we the other way round. */
+	/* A task that waits is counted first and looks at the supply then; here it is the other way round. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	/* The blocks are in, come what may; who is not woken looks by himself before long. */
+	/* The blocks are in, even if this fails: a task that is not woken looks for itself before long. */
 	if (n && __atomic_load_n(&rings->waiting, __ATOMIC_RELAXED))
-		wake(r);
+		wake_waiting(r);
 	return 0;
 }
 
@@ -100,7 +101,7 @@ uint32_t reserved_ring_take_back(struct reserved_ring *r, uint32_t *blocks, uint
 	ml_step("supply taken back");
 	__atomic_store_n(&rings->supply_head, from, __ATOMIC_RELEASE);
 	/* From here on the module sees the new head, and has done with the old one. */
-	if (wake(r) < 0) {
+	if (wake_waiting(r) < 0) {
 		__atomic_store_n(&rings->supply_head, head, __ATOMIC_RELEASE);
 		return 0;
 	}
@@ -120,7 +121,7 @@ uint32_t reserved_ring_read(struct reserved_ring *r, uint32_t *blocks, uint32_t 
 {
 	struct memlease_rings *rings = r->rings;
 	uint32_t tail = __atomic_load_n(&rings->supply_tail, __ATOMIC_ACQUIRE);
-	uint32_t level = fill(rings->supply_head, tail);
+	uint32_t level = ring_fill(rings->supply_head, tail);
 
 	if (!level && rings->supply_head != tail)
 		__atomic_store_n(&rings->supply_head, tail, __ATOMIC_RELEASE);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The windows of the backend `reserved`: one list of the module's, by id; a region is a
- * window that lend/ has opened. See reserved.h.
+ * window that lend/ has opened. See reserved_window.h.
  */
-#include "reserved_inner.h"
+#include "reserved_window.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "../base/log.h"
 #include "../base/step.h"
 
-struct window *reserved_window(struct reserved *r, uint32_t id)
+struct reserved_window *reserved_window_by_id(struct reserved *r, uint32_t id)
 {
 	uint32_t low = 0, high = r->window_count;
 
@@ -30,7 +30,7 @@ struct window *reserved_window(struct reserved *r, uint32_t id)
 	return low < r->window_count && r->windows[low].id == id ? &r->windows[low] : NULL;
 }
 
-static struct window *window_by_name(struct reserved *r, const char *name)
+static struct reserved_window *window_by_name(struct reserved *r, const char *name)
 {
 	for (uint32_t i = 0; i < r->window_count; i++) {
 		if (!r->windows[i].condemned && !strcmp(r->windows[i].name, name))
@@ -41,19 +41,19 @@ static struct window *window_by_name(struct reserved *r, const char *name)
 
 static int by_id(const void *a, const void *b)
 {
-	const struct window *x = a, *y = b;
+	const struct reserved_window *x = a, *y = b;
 
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
 static int window_add(struct reserved *r, const struct memlease_pool_window *w)
 {
-	struct window *grown = realloc(r->windows, (r->window_count + 1) * sizeof(*grown));
+	struct reserved_window *grown = realloc(r->windows, (r->window_count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
 	r->windows = grown;
-	grown[r->window_count] = (struct window){ .id = w->id, .slots = w->slots };
+	grown[r->window_count] = (struct reserved_window){ .id = w->id, .slots = w->slots };
 	snprintf(grown[r->window_count].name, sizeof(grown->name), "%.*s",
 		 MEMLEASE_POOL_NAME_BYTES - 1, w->name);
 	r->window_count++;
@@ -62,7 +62,7 @@ static int window_add(struct reserved *r, const struct memlease_pool_window *w)
 	return 0;
 }
 
-static void window_drop(struct reserved *r, struct window *w)
+static void window_drop(struct reserved *r, struct reserved_window *w)
 {
 	size_t at = (size_t)(w - r->windows);
 
@@ -85,8 +85,9 @@ int reserved_read_windows(struct reserved *r)
 	}
 }
 
-/* All its slots are vacant from here on; whose the blocks were, the table says. */
-static int window_empty(struct reserved *r, const struct window *w)
+/* All its slots are vacant from here on. */
+static int window_empty(struct reserved *r, const struct reserved_window *w,
+			void (*gone)(void *ctx, uint32_t block), void *ctx)
 {
 	uint32_t blocks[BACKEND_RUN_MAX];
 	int ret = 0;
@@ -102,12 +103,14 @@ static int window_empty(struct reserved *r, const struct window *w)
 		};
 
 		ret = reserved_call(r, MEMLEASE_POOL_COMMIT, &op);
+		for (uint32_t i = 0; ret == 0 && i < op.taken; i++)
+			gone(ctx, blocks[i]);
 	}
 	return ret;
 }
 
 /* Give a window up: at once, or as soon as nobody has it open. Its slots are vacant. */
-static int window_destroy(struct reserved *r, struct window *w)
+static int window_destroy(struct reserved *r, struct reserved_window *w)
 {
 	uint32_t id = w->id;
 	int ret;
@@ -142,7 +145,7 @@ int reserved_create(struct backend *b, const char *name, uint64_t blocks)
 int reserved_open(struct backend *b, const char *name, uint64_t blocks,
 		  struct backend_region *region)
 {
-	struct window *w = window_by_name(reserved_of(b), name);
+	struct reserved_window *w = window_by_name(reserved_of(b), name);
 	struct stat st;
 
 	if (!w)
@@ -164,7 +167,7 @@ int reserved_open(struct backend *b, const char *name, uint64_t blocks,
 
 void reserved_close(struct backend_region *region)
 {
-	struct window *w = reserved_window(reserved_of(region->backend), reserved_id(region));
+	struct reserved_window *w = reserved_window_by_id(reserved_of(region->backend), reserved_id(region));
 
 	if (w)
 		w->region = NULL;
@@ -174,7 +177,7 @@ void reserved_close(struct backend_region *region)
 
 int reserved_remove(struct backend *b, const char *name)
 {
-	struct window *w = window_by_name(reserved_of(b), name);
+	struct reserved_window *w = window_by_name(reserved_of(b), name);
 
 	return w ? window_destroy(reserved_of(b), w) : -ENOENT;
 }
@@ -197,22 +200,36 @@ void reserved_tick(struct backend *b)
 	}
 }
 
-void reserved_sweep(struct backend *b)
+int reserved_each(struct backend *b, int (*one)(void *ctx, const char *name), void *ctx)
 {
 	struct reserved *r = reserved_of(b);
+	int ret = 0;
 
-	for (uint32_t i = r->window_count; i-- > 0;) {
-		struct window *w = &r->windows[i];
-		char name[MEMLEASE_POOL_NAME_BYTES];
-		int ret;
-
-		if (w->region)
-			continue;
-		snprintf(name, sizeof(name), "%s", w->name);
-		ret = window_empty(r, w);
-		if (ret == 0)
-			ret = window_destroy(r, w);
-		ml_info("window %s is of no VM: %s", name,
-			ret < 0 ? strerror(-ret) : "removed once nobody has it open");
+	for (uint32_t i = 0; ret == 0 && i < r->window_count; i++) {
+		if (!r->windows[i].condemned)
+			ret = one(ctx, r->windows[i].name);
 	}
+	return ret;
+}
+
+int reserved_left(struct backend *b, const char *name, struct backend_left *left)
+{
+	struct reserved_window *w = window_by_name(reserved_of(b), name);
+	struct memlease_pool_window is = { .id = w ? w->id - 1 : 0 };
+	int ret = w ? reserved_call(reserved_of(b), MEMLEASE_POOL_WINDOW, &is) : -ENOENT;
+
+	if (ret < 0 || is.id != w->id)
+		return ret < 0 ? ret : -ENOENT;
+	*left = (struct backend_left){ .slots = is.slots, .blocks = is.resident, .open = is.opened };
+	return 0;
+}
+
+int reserved_discard(struct backend *b, const char *name,
+		     void (*gone)(void *ctx, uint32_t block), void *ctx)
+{
+	struct reserved *r = reserved_of(b);
+	struct reserved_window *w = window_by_name(r, name);
+	int ret = w ? window_empty(r, w, gone, ctx) : -ENOENT;
+
+	return ret < 0 ? ret : window_destroy(r, w);
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Which area to take blocks from next; see pool.h for the order and area.h for what an
- * area's meta word says. Called by pool.c and move.c when a user's reserve is used up,
- * once in hundreds of blocks where there is room, so that here a scan is cheap enough.
+ * area's meta word says. Called when a user's reserve is used up, once in hundreds of
+ * blocks where there is room, so that here a scan is cheap enough.
  *
  * Kinds and reserves group and spread; that no block is owned twice does not depend
  * on them. Where two users race for an area, one of them looks again.
  */
-#include "area.h"
+#include "search.h"
 
 #define LOOKS 8		/* areas of each sort that are weighed against each other */
 #define HANDFUL 8	/* fewer clean blocks are not worth a change of area */
@@ -30,55 +30,6 @@ struct best {
 	uint32_t looks[SORTS];
 };
 
-static uint32_t load_meta(const struct pool *p, uint32_t area)
-{
-	return atomic_load(&p->meta[area]);
-}
-
-/* From a meta word that was seen to another: false if it is not that any more. */
-static bool change_meta(struct pool *p, uint32_t area, uint32_t seen, uint32_t kind,
-			unsigned int user, bool closed)
-{
-	uint32_t new = ((seen & META_CHANGES) + META_CHANGE) | kind | user << META_USER_SHIFT |
-		       (closed ? META_CLOSED : 0);
-
-	return atomic_compare_exchange_strong(&p->meta[area], &seen, new);
-}
-
-/* A fixed block makes an area fixed; a movable one leaves it as it is. */
-static uint32_t kind_with(uint32_t kind, enum pool_kind add)
-{
-	return kind == META_UNUSED || add == POOL_FIXED ? (uint32_t)add + 1 : kind;
-}
-
-void search_unused(struct pool *p, uint32_t area)
-{
-	uint32_t seen = load_meta(p, area), kind = META_KIND(seen);
-	const struct pool_area *a = &p->areas[area];
-
-	if (kind == META_UNUSED || META_USER(seen) || seen & META_CLOSED || !area_unused(a))
-		return;
-	if (!change_meta(p, area, seen, META_UNUSED, 0, false) || area_unused(a))
-		return;
-	/* Somebody who shares it has taken a block in between, and has not seen the change. */
-	seen = load_meta(p, area);
-	if (META_KIND(seen) == META_UNUSED && !META_USER(seen))
-		change_meta(p, area, seen, kind, 0, seen & META_CLOSED);
-}
-
-bool search_may_share(struct pool *p, uint32_t area, enum pool_kind kind)
-{
-	for (;;) {
-		uint32_t seen = load_meta(p, area), want = kind_with(META_KIND(seen), kind);
-
-		if (seen & META_CLOSED)
-			return false;
-		if (want == META_KIND(seen) ||
-		    change_meta(p, area, seen, want, META_USER(seen), false))
-			return true;
-	}
-}
-
 void search_leave(struct pool_user *u, enum pool_kind kind)
 {
 	struct pool_reserve *r = &u->from[kind];
@@ -91,9 +42,9 @@ void search_leave(struct pool_user *u, enum pool_kind kind)
 	if (r->shared)
 		return;
 	do {
-		seen = load_meta(p, r->index);
-	} while (!change_meta(p, r->index, seen, META_KIND(seen), 0, seen & META_CLOSED));
-	search_unused(p, r->index);
+		seen = area_meta(p, r->index);
+	} while (!area_change_meta(p, r->index, seen, META_KIND(seen), 0, seen & META_CLOSED));
+	area_forget_kind(p, r->index);
 }
 
 static enum sort sort_of(const struct pool *p, uint32_t area, uint32_t meta, enum pool_kind kind)
@@ -123,7 +74,7 @@ static uint32_t next_set(const _Atomic uint64_t *index, uint32_t area, uint32_t 
 /* Weigh one area. True: enough of the best sort have been seen. */
 static bool look_at(struct pool *p, uint32_t area, enum pool_kind kind, struct best *best)
 {
-	uint32_t meta = load_meta(p, area), clean, score;
+	uint32_t meta = area_meta(p, area), clean, score;
 	enum sort sort = sort_of(p, area, meta, kind);
 
 	if (meta & META_CLOSED)
@@ -137,8 +88,8 @@ static bool look_at(struct pool *p, uint32_t area, enum pool_kind kind, struct b
 	}
 	/* Its last blocks came back clean and dirty in turn, so that nobody noticed. */
 	if ((sort == SORT_SAME || sort == SORT_OTHER) && area_unused(&p->areas[area])) {
-		search_unused(p, area);
-		sort = sort_of(p, area, load_meta(p, area), kind);
+		area_forget_kind(p, area);
+		sort = sort_of(p, area, area_meta(p, area), kind);
 	}
 	/* What is nearly used up is filled first, so that others empty. */
 	score = clean >= HANDFUL ? clean : 2 * POOL_AREA_BLOCKS - clean;
@@ -182,13 +133,13 @@ static bool settle_on(struct pool_user *u, enum pool_kind kind, uint32_t area, b
 {
 	struct pool_reserve *r = &u->from[kind];
 	struct pool *p = u->pool;
-	uint32_t seen = load_meta(p, area);
+	uint32_t seen = area_meta(p, area);
 
 	if (share) {
-		if (!search_may_share(p, area, kind))
+		if (!area_admit(p, area, kind))
 			return false;
 	} else if (seen & META_CLOSED || META_USER(seen) ||
-		   !change_meta(p, area, seen, kind_with(META_KIND(seen), kind), u->writer + 1,
+		   !area_change_meta(p, area, seen, area_kind_with(META_KIND(seen), kind), u->writer + 1,
 				false)) {
 		return false;
 	}
@@ -259,10 +210,10 @@ static bool run_in(struct pool *p, uint32_t area, enum pool_kind kind, unsigned 
 	*bit = area_claim_run(p, area, order);
 	if (*bit == AREA_NO_BIT)
 		return false;
-	if (search_may_share(p, area, kind))
+	if (area_admit(p, area, kind))
 		return true;
 	for (uint32_t i = 0; i < 1U << order; i++)
-		pool_give_clean(p, area, *bit + i);
+		area_give_clean(p, area, *bit + i);
 	return false;
 }
 
@@ -275,7 +226,7 @@ static struct pool_area *run_of_sort(struct pool_user *u, const struct pool_span
 
 	for (uint32_t a = next_set(p->has_clean, s->first_area, end); a < end;
 	     a = next_set(p->has_clean, a + 1, end)) {
-		uint32_t meta = load_meta(p, a);
+		uint32_t meta = area_meta(p, a);
 
 		if (!(meta & META_CLOSED) && sort_of(p, a, meta, kind) == sort &&
 		    run_in(p, a, kind, order, bit))
@@ -293,7 +244,7 @@ static void wish_for(struct pool_user *u, unsigned int order)
 		const struct pool_span *s = &p->spans[u->order[i]];
 
 		for (uint32_t a = s->first_area; a < s->first_area + s->areas; a++) {
-			if (load_meta(p, a) & META_CLOSED || !area_may_run(&p->areas[a], order))
+			if (area_meta(p, a) & META_CLOSED || !area_may_run(&p->areas[a], order))
 				continue;
 			atomic_store(&p->wish, a);
 			return;
@@ -339,9 +290,9 @@ static bool claim_for_move(struct pool *p, uint32_t area, uint32_t *bit)
 		index_clear(p->has_clean, area, p->areas[area].clean);
 		return false;
 	}
-	if (search_may_share(p, area, POOL_MOVABLE))
+	if (area_admit(p, area, POOL_MOVABLE))
 		return true;
-	pool_give_clean(p, area, *bit);
+	area_give_clean(p, area, *bit);
 	return false;
 }
 
@@ -357,7 +308,7 @@ struct pool_area *search_move(struct pool_user *u, uint32_t from, uint32_t into,
 
 		for (uint32_t a = next_set(p->has_clean, s->first_area, end); a < end;
 		     a = next_set(p->has_clean, a + 1, end)) {
-			uint32_t meta = load_meta(p, a);
+			uint32_t meta = area_meta(p, a);
 
 			if (a != from && META_KIND(meta) == META_MOVABLE &&
 			    !(meta & META_CLOSED) && claim_for_move(p, a, bit))
@@ -376,7 +327,7 @@ static bool dirty_in(struct pool *p, uint32_t from, uint32_t end, uint32_t *unus
 			index_clear(p->has_dirty, a, p->areas[a].dirty);
 			continue;
 		}
-		if (META_KIND(load_meta(p, a)) != META_UNUSED) {
+		if (META_KIND(area_meta(p, a)) != META_UNUSED) {
 			*unused = a;
 			return true;
 		}

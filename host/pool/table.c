@@ -25,7 +25,7 @@ struct table_header {
 	uint32_t version;
 	uint32_t blocks;
 	char boot_id[ML_BOOT_ID_BYTES];
-	uint32_t zeroed_on_map;	/* of whoever wrote CLEAN; not in version 1, where all did */
+	uint32_t zeroed_on_map;	/* of the backend that wrote CLEAN; not in version 1, where all did */
 };
 
 _Static_assert(sizeof(struct table_header) <= TABLE_HEADER_BYTES, "header fits its page");
@@ -102,7 +102,7 @@ uint64_t block_pack(const struct block_word *w)
 	return (uint64_t)w->state | pack_owner(w->owner) | (uint64_t)w->generation << GENERATION_SHIFT;
 }
 
-/* Whoever takes a block out of CLEAN begins a new generation of it. */
+/* A block that leaves CLEAN begins a new generation. */
 static inline uint64_t next_word(uint64_t seen, enum block_state to, struct block_owner owner)
 {
 	uint64_t new = (seen & ~(GENERATION_ONE - 1)) | (uint64_t)to;
@@ -264,7 +264,7 @@ static bool header_ok(const struct table_header *h, size_t size)
  * it reached the medium: the name does not wait for it, for a table is worth nothing after
  * another boot.
  */
-static bool never_written(const struct table_header *h)
+static bool header_never_written(const struct table_header *h)
 {
 	return !h->magic && !h->version && !h->blocks;
 }
@@ -284,9 +284,9 @@ static int settle_file(int dirfd, const char *name, uint32_t blocks, bool zeroed
 		return ret;
 	from.header = map.data;
 	from.words = (const void *)((char *)map.data + TABLE_HEADER_BYTES);
-	if (!never_written(from.header) && !header_ok(from.header, map.size)) {
+	if (!header_never_written(from.header) && !header_ok(from.header, map.size)) {
 		ret = -EUCLEAN;
-	} else if (never_written(from.header) || strcmp(from.header->boot_id, boot_id) != 0) {
+	} else if (header_never_written(from.header) || strcmp(from.header->boot_id, boot_id) != 0) {
 		*old_boot = true;
 		from.header = NULL;
 		ret = make_file(dirfd, name, blocks, zeroed_on_map, boot_id, &from);
@@ -326,6 +326,29 @@ int table_open(struct table *t, int dirfd, const char *name, uint32_t blocks,
 	t->blocks = blocks;
 	t->zeroed_on_map = zeroed_on_map;
 	return 0;
+}
+
+int table_look(int dirfd, const char *name, struct ml_why *why)
+{
+	struct ml_map map = { 0 };
+	const struct table_header *h;
+	const uint64_t *words;
+	int ret = ml_map_look(dirfd, name, TABLE_HEADER_BYTES, &map);
+
+	if (ret < 0)
+		return ml_refuse(why, ret, "cannot be opened, or is too short: %s", strerror(-ret));
+	h = map.data;
+	words = (const void *)((const char *)map.data + TABLE_HEADER_BYTES);
+	if (!header_never_written(h) && !header_ok(h, map.size))
+		ret = ml_refuse(why, -EUCLEAN,
+				"is no block table, of another length than it says, or of a version above %d",
+				TABLE_VERSION);
+	for (uint32_t b = 0; ret == 0 && b < h->blocks; b++) {
+		if (block_state_of(words[b]) >= BLOCK_STATES)
+			ret = ml_refuse(why, -EUCLEAN, "has block %u in a state that cannot be", b);
+	}
+	ml_map_close(&map);
+	return ret;
 }
 
 void table_close(struct table *t)

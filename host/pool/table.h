@@ -39,6 +39,7 @@
 #include <stdint.h>
 
 #include "../base/file.h"
+#include "../base/why.h"
 
 /* The numbers are those of the file. */
 enum block_state {
@@ -58,7 +59,7 @@ enum block_state {
 #define TABLE_GENERATION_MAX 0x7fffU
 #define TABLE_BLOCKS_MAX (1U << 30)
 
-/* Where in a word `fixed` is, for who reads many of them; the state is in the lowest 3 bits. */
+/* Where in a word `fixed` is, for reading many words at once; the state is in the lowest 3 bits. */
 #define TABLE_FIXED_SHIFT 48
 
 /* Slot of a block that backs what a QEMU put into its files past its leases. */
@@ -67,7 +68,7 @@ enum block_state {
 /* Threads that change words, each with counts of its own. */
 #define TABLE_WRITERS_MAX 64
 
-/* Whose a block is; small enough for a register. */
+/* The owner of a block; small enough for a register. */
 struct block_owner {
 	uint16_t vm;
 	uint8_t region;
@@ -109,6 +110,8 @@ struct table {
 int table_open(struct table *t, int dirfd, const char *name, uint32_t blocks,
 	       bool zeroed_on_map, const char *boot_id, bool *old_boot, uint32_t *need);
 void table_close(struct table *t);
+/* Would table_open() take this file as it is? Changes nothing. -ENOENT, -EUCLEAN. */
+int table_look(int dirfd, const char *name, struct ml_why *why);
 
 struct block_word block_unpack(uint64_t raw);
 uint64_t block_pack(const struct block_word *w);

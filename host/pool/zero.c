@@ -14,6 +14,7 @@
 
 #include "../base/log.h"
 #include "../base/priority.h"
+#include "zero_cpu.h"
 #include "zero_loops.h"
 #include "zero_worker.h"
 
@@ -56,7 +57,7 @@ static void begin_counts(struct zero *z)
 	atomic_store(&z->high, zero_plan_make(&z->bounds, &view).high);
 }
 
-/* Idle priority is only for those who can come back from it. */
+/* Threads go down to idle priority only if they can come back from it. */
 static bool may_lift(void)
 {
 	if (sched_getscheduler(0) != SCHED_OTHER)
@@ -100,7 +101,7 @@ static int worker_start(struct zero_worker *w)
 	return ret;
 }
 
-/* Queues first, threads then: who has begun to take blocks is not stopped by an error. */
+/* All queues before the first thread: an error then stops no thread that has blocks in hand. */
 static int start_workers(struct zero *z, unsigned int threads)
 {
 	int ret = 0;
@@ -217,7 +218,7 @@ void zero_waiting(struct zero *z, uint32_t touches)
 		atomic_fetch_add(&z->waits, 1);
 		atomic_store(&z->wait_since_ns, now);
 		lift_all(z);
-		/* Those who wait for the bound, too. */
+		/* Also the threads that wait for the bound. */
 		zero_wake_all(z);
 		return;
 	}

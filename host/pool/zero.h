@@ -2,8 +2,8 @@
 /*
  * Zeroing in the background: threads that take dirty blocks, have an engine zero them,
  * and hand them on as clean. As many are kept clean as the use of late asks for
- * (zero_plan.h). Made by whoever owns a pool whose backend does not zero by itself;
- * where blocks come from and where they go is his affair (struct zero_source).
+ * (zero_plan.h). Made by the owner of a pool whose backend does not zero by itself, which
+ * says by a struct zero_source where blocks come from and where they go.
  *
  * The threads run at idle priority (SCHED_IDLE) and in bounded bandwidth, so that zeroing
  * costs VMs nothing while nobody needs it. While a touch waits for a clean block, neither
@@ -24,28 +24,11 @@
 #include "../base/clock.h"
 #include "zero_engine.h"
 #include "zero_plan.h"
+#include "zero_source.h"
 
-#define ZERO_NO_BLOCK UINT32_MAX
 #define ZERO_THREADS_MAX 16
 
 struct zero;
-
-struct zero_counts {
-	uint32_t clean;		/* ready to be handed out */
-	uint32_t dirty;
-};
-
-/* Called by any worker, several at a time, without any lock of zero.c held. */
-struct zero_source {
-	uint32_t (*take)(void *ctx);			/* DIRTY to ZEROING, or ZERO_NO_BLOCK */
-	void (*clean)(void *ctx, uint32_t block);	/* it holds zeros: ZEROING to CLEAN */
-	void (*undo)(void *ctx, uint32_t block);	/* it may hold anything: ZEROING to DIRTY */
-	/* Its memory cannot be written (error: -EHWPOISON, -EFAULT): ZEROING to RETIRED. */
-	void (*bad)(void *ctx, uint32_t block, int error);
-	void *(*address)(void *ctx, uint32_t block);	/* mapped for writing until the block is back */
-	void (*counts)(void *ctx, struct zero_counts *out);	/* also by zero_kick()'s callers */
-	void *ctx;
-};
 
 struct zero_config {
 	struct zero_source source;
@@ -59,7 +42,7 @@ struct zero_config {
 
 #define ZERO_LEAST_CLEAN 64		/* blocks: 128 MiB */
 #define ZERO_HORIZON_MS 2000
-#define ZERO_BYTES_PER_S (4ULL << 30)	/* default of whoever reads options: a few percent of a server's */
+#define ZERO_BYTES_PER_S (4ULL << 30)	/* default of the options: a few percent of a server's */
 
 /*
  * Start the threads, with signals blocked; after the process has given up its rights.
@@ -104,7 +87,7 @@ struct zero_stats {
 	uint64_t busy_ns;		/* spent zeroing, over all threads */
 	uint64_t throttled_ns;		/* spent waiting for the bound, over all threads */
 	uint64_t waits;			/* times that waiting began */
-	uint64_t wait_ns;		/* in which somebody waited, that under way included */
+	uint64_t wait_ns;		/* in which a touch waited, including a wait under way */
 	uint64_t longest_wait_ns;
 };
 

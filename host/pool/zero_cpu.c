@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The CPU as an engine for zero.c: works synchronously, one block at a time, with the
+ * The CPU as an engine; see zero_cpu.h. It works synchronously, one block at a time, with the
  * loop that was measured to be the best. It has no state but that choice, made once.
  */
+#include "zero_cpu.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +12,6 @@
 
 #include "../base/bus.h"
 #include "../base/log.h"
-#include "zero_engine.h"
 #include "zero_loops.h"
 
 struct zero_queue {
@@ -92,7 +93,7 @@ static const struct zero_engine_ops cpu_ops = {
 	.reap = cpu_reap,
 };
 
-static void tell(const struct zero_choice *choice)
+static void log_choice(const struct zero_choice *choice)
 {
 	char text[512];
 	size_t used = 0;
@@ -122,7 +123,7 @@ const struct zero_engine *zero_cpu_engine(void)
 			cpu.choice.best->name);
 		snprintf(cpu.name, sizeof(cpu.name), "CPU: %s", cpu.choice.best->name);
 	} else {
-		tell(&cpu.choice);
+		log_choice(&cpu.choice);
 		snprintf(cpu.name, sizeof(cpu.name), "CPU: %s, %.1f GiB/s", cpu.choice.best->name,
 			 gib_s(cpu.choice.rate[cpu.choice.best - zero_loops]));
 	}

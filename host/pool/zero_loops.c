@@ -55,8 +55,8 @@ static void run_stosq(void *data, size_t bytes)
 
 /*
  * Lines that go past the cache, of four pages by turns: with that many places of DRAM to
- * write to at a time, others who want the memory hold a loop up less (a tenth faster on a
- * busy machine, as fast on an idle one). `line` is a function that stores one line.
+ * write to at a time, a loop is held up less by other users of the memory (a tenth faster on
+ * a busy machine, as fast on an idle one). `line` is a function that stores one line.
  */
 #define FOUR_PAGES(data, bytes, line, zero)						\
 	do {										\

@@ -101,7 +101,7 @@ struct zero_plan zero_plan_make(const struct zero_bounds *bounds, const struct z
 	plan.high = (uint32_t)min_u64(most, ahead > bounds->least_clean ? ahead : bounds->least_clean);
 	plan.low = plan.high / 2 + plan.high % 2;
 	goal = view->working || view->clean < plan.low ? plan.high : 0;
-	/* Those who wait take what comes first; most_clean bounds what lies about, not them. */
+	/* A touch that waits takes the first clean block; most_clean bounds the blocks kept, not these. */
 	goal = goal + view->waiting;
 	plan.want = goal > ready ? (uint32_t)min_u64(goal - ready, view->dirty) : 0;
 	plan.work = plan.want > 0 || (goal > view->clean && view->zeroing > 0);

@@ -54,7 +54,7 @@ struct zero_bounds {
 struct zero_view {
 	uint32_t clean;		/* ready to be handed out */
 	uint32_t dirty;		/* nobody zeroes them yet */
-	uint32_t zeroing;	/* somebody does */
+	uint32_t zeroing;	/* a worker does */
 	uint32_t waiting;	/* touches that wait for a clean block */
 	uint64_t use_blocks_per_s;
 	bool working;		/* the last plan said to work */
@@ -65,14 +65,14 @@ struct zero_plan {
 	uint32_t high;		/* and goes on to here */
 	uint32_t want;		/* dirty blocks to take in hand now, beyond those in hand */
 	bool work;		/* want > 0, or blocks in hand that are still needed */
-	bool urgent;		/* somebody waits, and there is not enough for him and those after him:
+	bool urgent;		/* touches wait, and there is not enough for them and the next ones:
 				 * the bound does not hold */
 };
 
 /*
  * Between low and high the work goes on if it was going on, so that workers do not start
- * for every block. Whoever waits needs a block of his own. It is urgent until there are
- * `low` more: he who waits though there is enough, waits for something else.
+ * for every block. Each touch that waits needs a block. It is urgent until there are `low`
+ * more than that: a touch that waits although there are enough waits for something else.
  */
 struct zero_plan zero_plan_make(const struct zero_bounds *bounds, const struct zero_view *view);
 

@@ -42,7 +42,7 @@ void zero_wake_all(struct zero *z)
 	futex_wake(z, INT32_MAX);
 }
 
-/* Unless somebody woke us since `seen`. */
+/* Unless `wake` is not `seen` any more. */
 static void futex_wait(struct zero *z, uint32_t seen, uint64_t ns)
 {
 	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
@@ -66,7 +66,7 @@ static void rest(struct zero *z, uint32_t seen, uint64_t ns)
 	atomic_fetch_add(&z->throttled_ns, ml_boot_ns(z->clock) - began);
 }
 
-/* What could not be done now is not tried again at once, whoever wakes us. */
+/* What could not be done now is not tried again at once; a waking does not end this. */
 static void pause_for_a_while(struct zero_worker *w)
 {
 	futex_wait(w->zero, atomic_load(&w->zero->wake), PAUSE_NS);
@@ -81,10 +81,10 @@ static bool hurried(struct zero *z)
 }
 
 /*
- * The owner lifts whoever is idle when a wait begins, for those cannot do it themselves
- * soon; down again each goes by himself, when he next comes round. He who went down as the
- * wait began comes up at the second look, or at the next touch that waits: he has no block
- * in his hand.
+ * When a wait begins the owner lifts the threads at idle priority, for they may not run soon
+ * enough to do it themselves; each goes down again by itself, when it next comes round. A
+ * thread that goes down just as a wait begins comes up at the second look here, or at the
+ * next touch that waits: it has no block in hand.
  */
 static void settle_priority(struct zero_worker *w)
 {
@@ -104,7 +104,7 @@ static void settle_priority(struct zero_worker *w)
 /* --- one round --- */
 
 /* Under lock: what is to be done now, and what others may know of it. */
-static struct zero_plan make_plan(struct zero *z, uint64_t now)
+static struct zero_plan look_and_plan(struct zero *z, uint64_t now)
 {
 	struct zero_counts counts = { 0 };
 	struct zero_view view;
@@ -152,7 +152,7 @@ static unsigned int allowance(struct zero_worker *w, uint64_t *wait_ns)
 		return 0;
 	pthread_mutex_lock(&z->lock);
 	now = ml_boot_ns(z->clock);
-	plan = make_plan(z, now);
+	plan = look_and_plan(z, now);
 	close_window(z, now);
 	while (n < room && n < plan.want) {
 		uint64_t wait = plan.urgent ? 0 : zero_bucket_take(&z->bucket, z->block_bytes, now);
@@ -165,14 +165,14 @@ static unsigned int allowance(struct zero_worker *w, uint64_t *wait_ns)
 	}
 	atomic_fetch_add(&z->zeroing, n);
 	pthread_mutex_unlock(&z->lock);
-	/* More than one can do: the next, who sees to it that there is one after him. */
+	/* More than this thread can do: wake the next, which wakes one after it in the same way. */
 	if (plan.want > n && *wait_ns == REST_FOR_EVER)
 		zero_wake(z, 1);
 	return n;
 }
 
 /* Take up to n dirty blocks, which are counted as being zeroed already; others may be faster. */
-static void take(struct zero_worker *w, unsigned int n)
+static void take_blocks(struct zero_worker *w, unsigned int n)
 {
 	struct zero *z = w->zero;
 
@@ -204,7 +204,7 @@ static void give_back(struct zero_worker *w, struct zero_job *job)
 		z->source.clean(z->source.ctx, job->block);
 		atomic_fetch_add(&z->zeroed, 1);
 	} else if (job->error == -EHWPOISON || job->error == -EFAULT) {
-		ml_err("block %u cannot be written (%s): it is retired", job->block, strerror(-job->error));
+		ml_err("block %u cannot be written (%s)", job->block, strerror(-job->error));
 		z->source.bad(z->source.ctx, job->block, job->error);
 		atomic_fetch_add(&z->bad, 1);
 	} else {
@@ -234,7 +234,7 @@ static void drop_pending(struct zero_worker *w, int error)
 	w->pending = 0;
 }
 
-static void begin(struct zero_worker *w)
+static void submit_jobs(struct zero_worker *w)
 {
 	int n;
 
@@ -252,7 +252,7 @@ static void begin(struct zero_worker *w)
 	memmove(w->todo, w->todo + n, w->pending * sizeof(*w->todo));
 }
 
-static void finish(struct zero_worker *w)
+static void reap_jobs(struct zero_worker *w)
 {
 	struct zero_job *done[ZERO_DEPTH_MAX];
 	unsigned int n;
@@ -273,8 +273,8 @@ static void work(struct zero_worker *w)
 	struct zero *z = w->zero;
 	uint64_t began = ml_boot_ns(z->clock);
 
-	begin(w);
-	finish(w);
+	submit_jobs(w);
+	reap_jobs(w);
 	atomic_fetch_add(&z->busy_ns, ml_boot_ns(z->clock) - began);
 }
 
@@ -301,7 +301,7 @@ void *zero_worker_main(void *arg)
 
 		settle_priority(w);
 		if (!w->pause)
-			take(w, allowance(w, &wait_ns));
+			take_blocks(w, allowance(w, &wait_ns));
 		if (w->pending && atomic_load(&z->stop))
 			drop_pending(w, -ECANCELED);
 		if (w->pending || w->in_flight)

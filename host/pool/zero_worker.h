@@ -11,7 +11,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "zero.h"
+#include "../base/clock.h"
+#include "zero_engine.h"
+#include "zero_plan.h"
+#include "zero_source.h"
 
 struct zero_worker {
 	struct zero *zero;
@@ -36,9 +39,9 @@ struct zero {
 	bool can_lift;			/* a thread may leave idle priority again */
 	struct zero_worker *worker;
 
-	/* Sleeping: who rests waits for `wake` to differ from what it was before he looked. */
+	/* Sleeping: a thread that rests waits until `wake` is not what it was before it looked for work. */
 	_Atomic uint32_t wake;
-	_Atomic uint32_t sleepers;	/* not those who wait for the bound: they wake by themselves */
+	_Atomic uint32_t sleepers;	/* without threads that wait for the bound: they wake by themselves */
 	_Atomic bool stop;
 	_Atomic uint32_t waiting;
 
@@ -61,10 +64,10 @@ struct zero {
 
 void *zero_worker_main(void *arg);
 
-/* Wake up to count of those who rest; after the change that is to be seen. */
+/* Wake up to count of the threads that rest. Called after the change that they are to see. */
 void zero_wake(struct zero *z, unsigned int count);
 
-/* Wake all, those who wait for the bound too. */
+/* Wake all, also those that wait for the bound. */
 void zero_wake_all(struct zero *z);
 
 #endif /* ML_POOL_ZERO_WORKER_H */

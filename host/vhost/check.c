@@ -8,30 +8,20 @@
 #include <assert.h>
 #include <endian.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct checker {
 	const struct check_env *env;
 	struct check_request *out;
-	char *text;
-	size_t text_size;
+	struct ml_why *why;
 };
 
-static enum memlease_broken __attribute__((format(printf, 3, 4)))
-broken(const struct checker *c, enum memlease_broken reason, const char *fmt, ...)
-{
-	va_list args;
+/* What is wrong, as the guest gets it and in words. */
+#define broken(c, reason, ...) \
+	((enum memlease_broken)ml_refuse((c)->why, (int)(reason), __VA_ARGS__))
 
-	va_start(args, fmt);
-	vsnprintf(c->text, c->text_size, fmt, args);
-	va_end(args);
-	return reason;
-}
-
-static const char *region_name(enum memlease_region region)
+static const char *region_words(enum memlease_region region)
 {
 	return region == MEMLEASE_REGION_BOOT ? "boot memory" : "the window";
 }
@@ -162,7 +152,7 @@ static enum memlease_broken check_overlap(const struct checker *c,
 			return broken(c, MEMLEASE_BROKEN_OVERLAP,
 				      "a %s names slot %" PRIu64 " of %s twice",
 				      type_name(c->out->type), (uint64_t)b->first,
-				      region_name(b->region));
+				      region_words(b->region));
 	}
 	return MEMLEASE_BROKEN_NOT;
 }
@@ -256,7 +246,7 @@ static enum memlease_broken check_committed(const struct checker *c)
 			slot++;
 		return broken(c, MEMLEASE_BROKEN_ORDER,
 			      "a REPORT names slot %" PRIu64 " of %s, which was not borrowed", slot,
-			      region_name(r->region));
+			      region_words(r->region));
 	}
 	return MEMLEASE_BROKEN_NOT;
 }
@@ -298,16 +288,17 @@ static void take_stats(const struct checker *c, const uint8_t *bytes)
 }
 
 enum memlease_broken check_request(const struct check_env *env, const void *bytes,
-				   struct check_request *out, char *text, size_t text_size)
+				   struct check_request *out, struct ml_why *why)
 {
-	const struct checker c = { env, out, text, text_size };
+	const struct checker c = { env, out, why };
 	const uint8_t *items = (const uint8_t *)bytes + sizeof(struct memlease_request);
 	struct memlease_request head;
 	enum memlease_broken b;
 
 	out->pieces = 0;
 	if (env->read_bytes < sizeof(head))
-		return broken(&c, MEMLEASE_BROKEN_LENGTH, "a request has %" PRIu64 " bytes, not %zu",
+		return broken(&c, MEMLEASE_BROKEN_LENGTH,
+			      "a request has %" PRIu64 " bytes, not %zu",
 			      env->read_bytes, sizeof(head));
 	memcpy(&head, bytes, sizeof(head));
 	out->cookie = le64toh(head.cookie);

@@ -53,9 +53,9 @@ size_t check_response_bytes(enum memlease_request_type type, uint32_t count);
 
 /*
  * bytes: the first min(read_bytes, CHECK_REQUEST_BYTES_MAX) of the readable part.
- * MEMLEASE_BROKEN_NOT, or the violation with a text that names the value.
+ * MEMLEASE_BROKEN_NOT, or the violation, and then why names the value.
  */
 enum memlease_broken check_request(const struct check_env *env, const void *bytes,
-				   struct check_request *out, char *text, size_t text_size);
+				   struct check_request *out, struct ml_why *why);
 
 #endif /* ML_VHOST_CHECK_H */

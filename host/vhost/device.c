@@ -8,15 +8,19 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "../base/log.h"
+#include "../base/porter.h"
 #include "peerfd.h"
-#include "protocol.h"
+#include "vhost_user.h"
+
+#define OWNER_IS_VM (1ULL << 63)	/* and no user of the control socket */
+
+static uint64_t last_owner;
 
 uint64_t device_features(void)
 {
@@ -68,7 +72,7 @@ void device_break(struct vhost_device *d, enum memlease_broken reason, const cha
 	d->config_changed = true;
 	request_drop(&d->job);
 	for (unsigned int i = 0; i < MEMLEASE_VQ_COUNT; i++)
-		if (d->queue[i].err_fd >= 0)
+		if (d->queue[i].err_fd >= 0 && quiet_allows(&d->errors, d->event))
 			peerfd_signal(d->queue[i].err_fd);
 	device_schedule(d);
 }
@@ -77,7 +81,7 @@ void device_break(struct vhost_device *d, enum memlease_broken reason, const cha
 static int queue_prepare(struct vhost_device *d, unsigned int i)
 {
 	struct virtq *q = &d->queue[i];
-	char part[140], text[160];
+	struct ml_why why;
 	int r;
 
 	if (!queue_started(d, i) || !d->has_features)
@@ -90,16 +94,16 @@ static int queue_prepare(struct vhost_device *d, unsigned int i)
 		return 0;
 	}
 	if (q->num == 0 || !q->has_addr) {
-		snprintf(text, sizeof(text), "queue %u was started without a size and an address", i);
-		device_break(d, MEMLEASE_BROKEN_RING, text);
+		ml_refuse(&why, 0, "queue %u was started without a size and an address", i);
+		device_break(d, MEMLEASE_BROKEN_RING, why.text);
 		return 0;
 	}
-	r = virtq_map(q, &d->gmem, d->features, part, sizeof(part));
+	r = virtq_map(q, &d->gmem, d->features, &why);
 	if (r == -EAGAIN)
 		return 0;
 	if (r < 0) {
-		snprintf(text, sizeof(text), "queue %u: %s", i, part);
-		device_break(d, MEMLEASE_BROKEN_RING, text);
+		ml_refuse(&why, r, "queue %u: %s", i, why.text);
+		device_break(d, MEMLEASE_BROKEN_RING, why.text);
 		return 0;
 	}
 	return 1;
@@ -125,22 +129,21 @@ static bool queue_turn(struct vhost_device *d, unsigned int i)
 	struct request_env env = { d->vm, &d->gmem, d->features, d->queue };
 	unsigned int units;
 	enum memlease_broken reason;
-	char part[140], text[160];
+	struct ml_why why;
 	int r;
 
 	if (lend_resetting(d->vm) || device_broken(d) || !queue_prepare(d, i))
 		return false;
 	if (i == MEMLEASE_VQ_REQUEST) {
 		units = REQUEST_UNITS_PER_TURN;
-		r = request_run(&d->job, &env, &units, &reason, part, sizeof(part));
+		r = request_run(&d->job, &env, &units, &reason, &why);
 	} else {
 		units = EVENT_UNITS_PER_TURN;
-		r = event_run(&d->events, &d->queue[i], &d->gmem, &units, &reason, part,
-			      sizeof(part));
+		r = event_run(&d->events, &d->queue[i], &d->gmem, &units, &reason, &why);
 	}
 	if (r == -EPROTO) {
-		snprintf(text, sizeof(text), "queue %u: %s", i, part);
-		device_break(d, reason, text);
+		ml_refuse(&why, r, "queue %u: %s", i, why.text);
+		device_break(d, reason, why.text);
 	}
 	queue_notify(d, i);
 	return r > 0;
@@ -149,7 +152,7 @@ static bool queue_turn(struct vhost_device *d, unsigned int i)
 static void backend_drop(struct vhost_device *d)
 {
 	d->backend_source = sd_event_source_disable_unref(d->backend_source);
-	peerfd_close(d->backend_fd);
+	ml_hang_up(d->owner, d->backend_fd);
 	d->backend_fd = -1;
 }
 
@@ -180,12 +183,15 @@ static int backend_ready(sd_event_source *source, int fd, uint32_t events, void 
 {
 	struct vhost_device *d = arg;
 	char ignored[256];
+	bool descriptors;
 	ssize_t n;
 
 	(void)source;
 	/* QEMU has nothing to say here: no reply is asked for. */
-	n = recv(fd, ignored, sizeof(ignored), MSG_DONTWAIT);
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+	n = ml_peek(fd, ignored, sizeof(ignored), &descriptors);
+	if (n > 0 && !descriptors)
+		n = recv(fd, ignored, (size_t)n, MSG_DONTWAIT);
+	if (n == 0 || descriptors || (n < 0 && n != -EAGAIN)) {
 		backend_drop(d);
 		return 0;
 	}
@@ -200,12 +206,13 @@ int device_set_backend_fd(struct vhost_device *d, int fd)
 
 	backend_drop(d);
 	d->backend_fd = fd;
+	ml_peek_prepare(fd);
 	r = sd_event_add_io(d->event, &d->backend_source, fd, EPOLLIN, backend_ready, d);
 	if (r < 0) {
 		backend_drop(d);
 		return r;
 	}
-	/* What changed while there was no channel. */
+	/* The config may have changed while QEMU could not be told. */
 	d->config_changed = true;
 	device_schedule(d);
 	return 0;
@@ -266,7 +273,7 @@ int device_set_kick(struct vhost_device *d, unsigned int index, int fd)
 void device_stop_queue(struct vhost_device *d, unsigned int index)
 {
 	d->kick_source[index] = sd_event_source_disable_unref(d->kick_source[index]);
-	peerfd_close(d->queue[index].kick_fd);
+	ml_porter_dispose(d->owner, d->queue[index].kick_fd);
 	d->queue[index].kick_fd = -1;
 	virtq_unmap(&d->queue[index]);
 	if (index == MEMLEASE_VQ_REQUEST)
@@ -306,7 +313,7 @@ void device_disconnected(struct vhost_device *d)
 {
 	device_stop(d);
 	for (unsigned int i = 0; i < MEMLEASE_VQ_COUNT; i++)
-		virtq_close(&d->queue[i]);
+		virtq_close(&d->queue[i], d->owner);
 	backend_drop(d);
 	gmem_close(&d->gmem);
 	d->has_features = false;
@@ -323,10 +330,11 @@ int device_new(struct vhost_device **out, sd_event *event, struct lend_vm *vm)
 	d->event = event;
 	d->vm = vm;
 	d->listen_fd = d->pidfd = d->backend_fd = -1;
-	message_stream_init(&d->stream, -1);
+	d->owner = OWNER_IS_VM | ++last_owner;
+	message_stream_init(&d->stream, -1, d->owner);
 	gmem_init(&d->gmem, vm);
 	event_init(&d->events, vm);
-	touch_init(&d->touch, event, vm, &d->quiet);
+	touch_init(&d->touch, event, vm, &d->quiet, d->owner);
 	for (unsigned int i = 0; i < MEMLEASE_VQ_COUNT; i++)
 		virtq_init(&d->queue[i]);
 	*out = d;

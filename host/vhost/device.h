@@ -2,7 +2,7 @@
 /*
  * One VM's device: what protocol.c sets up by messages and the event loop then
  * runs. device.c owns the queues' life (start, stop, turns, breaking) and the
- * config channel; server.c owns sockets and the VM's process.
+ * config channel; vhost.c owns sockets and the VM's process.
  *
  * A queue runs while it has its kick descriptor, is enabled, and the driver's
  * features are known; a broken device runs none until reset. Work is done in
@@ -12,28 +12,35 @@
 #define ML_VHOST_DEVICE_H
 
 #include <stdbool.h>
+#include <systemd/sd-event.h>
 
 #include "event.h"
 #include "message.h"
 #include "quiet.h"
 #include "request.h"
 #include "touch.h"
-#include "vhost.h"
+
+struct vhost_server;
+struct vhost_store;
 
 struct vhost_device {
 	struct vhost_server *server;
 	struct vhost_device *next;
+	const struct vhost_store *store; /* the server's */
 	struct lend_vm *vm;
 	sd_event *event;		/* borrowed from the server */
-	struct quiet quiet;
-	struct quiet stores;		/* descriptors put into the store, bounded as lines are */
+	uint64_t owner;			/* of descriptors, to the porter (base/porter.h) */
+	struct ml_quiet quiet;
+	struct ml_quiet errors;		/* signals of a queue's error: each is a line of QEMU's log */
+	struct ml_quiet stores;		/* descriptors put into the store, bounded as lines are */
 
-	/* server.c: the listening socket, QEMU's connection and process. */
+	/* vhost.c: the listening socket, QEMU's connection and process. */
 	char *path;
 	int listen_fd;
 	sd_event_source *listen_source;
 	struct message_stream stream;
 	sd_event_source *stream_source;
+	sd_event_source *receipt_source, *receipt_limit;
 	int pidfd;			/* own copy, or -1 */
 	sd_event_source *pid_source;
 

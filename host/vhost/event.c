@@ -8,7 +8,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,18 +199,16 @@ static void event_sent(struct event_box *box, const struct gmem_run *run)
 }
 
 static int event_send(struct event_box *box, struct virtq *q, struct gmem *g,
-		      const struct virtq_chain *chain, char *text, size_t text_size)
+		      const struct virtq_chain *chain, struct ml_why *why)
 {
 	struct gmem_run run = { 0 };
 	struct memlease_event e;
 	int r;
 
-	if (chain->reads > 0 || chain->write_bytes < sizeof(e)) {
-		snprintf(text, text_size, "an event buffer has %" PRIu64 " writable and %" PRIu64
-			 " readable bytes, not %zu and 0", chain->write_bytes, chain->read_bytes,
-			 sizeof(e));
-		return -EPROTO;
-	}
+	if (chain->reads > 0 || chain->write_bytes < sizeof(e))
+		return ml_refuse(why, -EPROTO,
+				 "an event buffer has %" PRIu64 " writable and %" PRIu64 " readable bytes, not %zu and 0",
+				 chain->write_bytes, chain->read_bytes, sizeof(e));
 	if (!event_fill(box, g, &e, &run)) {
 		event_sent(box, &(struct gmem_run){ 0 });
 		return 0;
@@ -227,7 +224,7 @@ static int event_send(struct event_box *box, struct virtq *q, struct gmem *g,
 }
 
 int event_run(struct event_box *box, struct virtq *q, struct gmem *g, unsigned int *units,
-	      enum memlease_broken *reason, char *text, size_t text_size)
+	      enum memlease_broken *reason, struct ml_why *why)
 {
 	struct virtq_chain chain;
 	int r;
@@ -237,19 +234,19 @@ int event_run(struct event_box *box, struct virtq *q, struct gmem *g, unsigned i
 		if (*units == 0)
 			return 1;
 		--*units;
-		r = virtq_next(q, g, &chain, text, text_size);
+		r = virtq_next(q, g, &chain, why);
 		if (r == 0)
 			return 0;
 		if (r > 0)
-			r = event_send(box, q, g, &chain, text, text_size);
+			r = event_send(box, q, g, &chain, why);
 		if (r == -EAGAIN)
 			return r;
 		if (r < 0) {
 			*reason = MEMLEASE_BROKEN_RING;
 			if (r != -EPROTO)
-				snprintf(text, text_size,
-					 "an event buffer in boot memory cannot be reached: %s",
-					 strerror(-r));
+				return ml_refuse(why, -EPROTO,
+						 "an event buffer in boot memory cannot be reached: %s",
+						 strerror(-r));
 			return -EPROTO;
 		}
 	}

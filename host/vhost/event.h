@@ -47,6 +47,6 @@ bool event_waiting(const struct event_box *box);
 
 /* As request_run(): 0: nothing waits or no buffer. 1: more to do. -EAGAIN, -EPROTO. */
 int event_run(struct event_box *box, struct virtq *q, struct gmem *g, unsigned int *units,
-	      enum memlease_broken *reason, char *text, size_t text_size);
+	      enum memlease_broken *reason, struct ml_why *why);
 
 #endif /* ML_VHOST_EVENT_H */

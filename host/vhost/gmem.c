@@ -10,7 +10,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -56,7 +55,7 @@ static int gmem_map(struct gmem *g)
 }
 
 /* Which of the VM's files is it? MEMLEASE_REGION_COUNT: none. */
-static enum memlease_region gmem_identify(const struct gmem *g, int fd)
+static enum memlease_region gmem_identify(const struct gmem *g, const struct porter_fd *fd)
 {
 	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
 		if (lend_region_fd(g->vm, r) >= 0 ?
@@ -67,37 +66,33 @@ static enum memlease_region gmem_identify(const struct gmem *g, int fd)
 }
 
 static int gmem_check_entry(const struct gmem *g, const struct gmem_table_entry *e,
-			    enum memlease_region region, char *why, size_t why_size)
+			    enum memlease_region region, struct ml_why *why)
 {
 	uint64_t file = lend_region_blocks(g->vm, region) * MEMLEASE_BLOCK_BYTES;
 	uint64_t end;
 
-	if (e->bytes == 0 || __builtin_add_overflow(e->off, e->bytes, &end) || end > file) {
-		snprintf(why, why_size, "0x%" PRIx64 " bytes at offset 0x%" PRIx64
-			 " lie outside the file, which has 0x%" PRIx64, e->bytes, e->off, file);
-		return -EINVAL;
-	}
+	if (e->bytes == 0 || __builtin_add_overflow(e->off, e->bytes, &end) || end > file)
+		return ml_refuse(why, -EINVAL,
+				 "0x%" PRIx64 " bytes at offset 0x%" PRIx64 " lie outside the file, which has 0x%" PRIx64,
+				 e->bytes, e->off, file);
 	if (__builtin_add_overflow(e->gpa, e->bytes, &end) ||
-	    __builtin_add_overflow(e->user, e->bytes, &end)) {
-		snprintf(why, why_size, "0x%" PRIx64 " bytes at 0x%" PRIx64 " (0x%" PRIx64
-			 " in QEMU) wrap around", e->bytes, e->gpa, e->user);
-		return -EINVAL;
-	}
-	if ((e->user ^ e->off) & (PAGE_BYTES - 1)) {
-		snprintf(why, why_size, "0x%" PRIx64 " in QEMU cannot be offset 0x%" PRIx64
-			 " of a file: not the same place in a page", e->user, e->off);
-		return -EINVAL;
-	}
-	if ((e->gpa ^ e->off) & (MEMLEASE_BLOCK_BYTES - 1)) {
-		snprintf(why, why_size, "guest-physical 0x%" PRIx64 " is offset 0x%" PRIx64
-			 " of its file: not the same place in a 2 MiB block", e->gpa, e->off);
-		return -EINVAL;
-	}
+	    __builtin_add_overflow(e->user, e->bytes, &end))
+		return ml_refuse(why, -EINVAL,
+				 "0x%" PRIx64 " bytes at 0x%" PRIx64 " (0x%" PRIx64 " in QEMU) wrap around",
+				 e->bytes, e->gpa, e->user);
+	if ((e->user ^ e->off) & (PAGE_BYTES - 1))
+		return ml_refuse(why, -EINVAL,
+				 "0x%" PRIx64 " in QEMU cannot be offset 0x%" PRIx64 " of a file: not the same place in a page",
+				 e->user, e->off);
+	if ((e->gpa ^ e->off) & (MEMLEASE_BLOCK_BYTES - 1))
+		return ml_refuse(why, -EINVAL,
+				 "guest-physical 0x%" PRIx64 " is offset 0x%" PRIx64 " of its file: not the same place in a 2 MiB block",
+				 e->gpa, e->off);
 	return 0;
 }
 
 static int gmem_add_region(struct gmem *g, const struct gmem_table_entry *e,
-			   enum memlease_region region, char *why, size_t why_size)
+			   enum memlease_region region, struct ml_why *why)
 {
 	for (unsigned int i = 0; i < g->count; i++) {
 		const struct gmem_region *r = &g->regions[i];
@@ -105,11 +100,10 @@ static int gmem_add_region(struct gmem *g, const struct gmem_table_entry *e,
 		if ((e->gpa < r->gpa + r->bytes && r->gpa < e->gpa + e->bytes) ||
 		    (e->user < r->user + r->bytes && r->user < e->user + e->bytes) ||
 		    (region == r->region && e->off < r->off + r->bytes &&
-		     r->off < e->off + e->bytes)) {
-			snprintf(why, why_size, "memory at 0x%" PRIx64 " overlaps memory at 0x%"
-				 PRIx64, e->gpa, r->gpa);
-			return -EINVAL;
-		}
+		     r->off < e->off + e->bytes))
+			return ml_refuse(why, -EINVAL,
+					 "memory at 0x%" PRIx64 " overlaps memory at 0x%" PRIx64,
+					 e->gpa, r->gpa);
 	}
 	g->regions[g->count++] = (struct gmem_region){
 		.gpa = e->gpa, .bytes = e->bytes, .user = e->user, .off = e->off, .region = region,
@@ -117,8 +111,8 @@ static int gmem_add_region(struct gmem *g, const struct gmem_table_entry *e,
 	return 0;
 }
 
-int gmem_set_table(struct gmem *g, const struct gmem_table_entry *entries, const int *fds,
-		   unsigned int count, char *why, size_t why_size)
+int gmem_set_table(struct gmem *g, const struct gmem_table_entry *entries,
+		   const struct porter_fd *fds, unsigned int count, struct ml_why *why)
 {
 	bool boot = false;
 	int r;
@@ -126,26 +120,25 @@ int gmem_set_table(struct gmem *g, const struct gmem_table_entry *entries, const
 	assert(count <= GMEM_REGIONS_MAX);
 	g->count = 0;
 	for (unsigned int i = 0; i < count; i++) {
-		enum memlease_region region = gmem_identify(g, fds[i]);
+		enum memlease_region region = gmem_identify(g, &fds[i]);
 
 		if (region == MEMLEASE_REGION_COUNT)
 			continue;
 		boot |= region == MEMLEASE_REGION_BOOT;
-		r = gmem_check_entry(g, &entries[i], region, why, why_size);
+		r = gmem_check_entry(g, &entries[i], region, why);
 		if (r == 0)
-			r = gmem_add_region(g, &entries[i], region, why, why_size);
+			r = gmem_add_region(g, &entries[i], region, why);
 		if (r < 0)
 			goto fail;
 	}
-	r = -EINVAL;
 	if (!boot) {
-		snprintf(why, why_size, "none of %u regions is this VM's boot memory, %s", count,
-			 lend_region_path(g->vm, MEMLEASE_REGION_BOOT));
+		r = ml_refuse(why, -EINVAL, "none of %u regions is this VM's boot memory, %s",
+			      count, lend_region_path(g->vm, MEMLEASE_REGION_BOOT));
 		goto fail;
 	}
 	r = gmem_map(g);
 	if (r < 0) {
-		snprintf(why, why_size, "boot memory cannot be mapped: %s", strerror(-r));
+		ml_refuse(why, r, "boot memory cannot be mapped: %s", strerror(-r));
 		goto fail;
 	}
 	return 0;
@@ -245,7 +238,7 @@ int gmem_ready(struct gmem *g, struct gmem_span span)
 	return 0;
 }
 
-/* Ready, and inside: where the bytes are. */
+/* The address of len bytes of a span, made resident first; at + len must lie inside the span. */
 static int gmem_at(struct gmem *g, struct gmem_span span, uint64_t at, size_t len, uint8_t **out)
 {
 	int r;
@@ -267,7 +260,7 @@ static int guarded_copy(void *to, const void *from, size_t len)
 	if (sigsetjmp(here, 0))
 		return -EFAULT;
 	ml_bus_guard(&here);
-	/* The copy stays between the two, which the compiler could not know. */
+	/* The compiler must not move the copy out from between setting and clearing the guard. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	memcpy(to, from, len);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/porter_receipt.h"
+#include "../base/why.h"
 #include "../lend/lend.h"
 
 #define GMEM_REGIONS_MAX 8	/* of the memory table, as the protocol says */
@@ -59,11 +61,11 @@ void gmem_init(struct gmem *g, struct lend_vm *vm);
 void gmem_close(struct gmem *g);
 
 /*
- * Replace the memory table. Each region's descriptor must be the VM's own boot
+ * Replace the memory table. What came as each region's descriptor must be the VM's own boot
  * or window file (others are memory we have no business with: left out).
  * -EINVAL: a region outside its file, overlapping another, or in another place
  * than its file, modulo 2 MiB for the guest and a page in QEMU; or boot memory is missing; why says which. The old
- * table is gone then. Descriptors stay the caller's.
+ * table is gone then.
  */
 struct gmem_table_entry {	/* as on the wire */
 	uint64_t gpa;
@@ -71,8 +73,9 @@ struct gmem_table_entry {	/* as on the wire */
 	uint64_t user;
 	uint64_t off;
 };
-int gmem_set_table(struct gmem *g, const struct gmem_table_entry *entries, const int *fds,
-		   unsigned int count, char *why, size_t why_size);
+int gmem_set_table(struct gmem *g, const struct gmem_table_entry *entries,
+		   const struct porter_fd *fds,
+		   unsigned int count, struct ml_why *why);
 
 /* len bytes at gpa, or at QEMU's address. -EFAULT: not wholly inside one piece of boot memory. */
 int gmem_span(const struct gmem *g, gpa_t gpa, uint64_t len, struct gmem_span *out);

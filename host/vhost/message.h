@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * vhost-user messages on one stream socket: cutting the stream into messages
- * with their descriptors, and sending replies. Knows sizes and flags, not
+ * with their descriptors (by way of the porter), and sending replies. Knows sizes and flags, not
  * meanings. Never blocks: what is incomplete is kept until more comes, and a
  * peer that does not read its replies is given up. Used by device.c only.
  */
@@ -12,7 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MESSAGE_FDS_MAX 8	/* descriptors of one message, as the protocol says */
+#include "../base/porter_receipt.h"
+#include "../base/why.h"
+
+#define MESSAGE_FDS_MAX PORTER_FDS_MAX	/* descriptors of one message, as the protocol says */
 #define MESSAGE_PAYLOAD_MAX 512	/* bytes; the largest message we know has 268 */
 #define MESSAGE_UNSENT_MAX 4096	/* bytes of replies the peer did not read yet */
 
@@ -33,30 +36,35 @@ _Static_assert(sizeof(struct message_header) == 12, "the header on the wire has 
 struct message {
 	struct message_header header;
 	uint8_t payload[MESSAGE_PAYLOAD_MAX] __attribute__((aligned(8)));
-	int fds[MESSAGE_FDS_MAX];
+	struct porter_fd fds[MESSAGE_FDS_MAX];
 	unsigned int fd_count;
 };
 
 struct message_stream {
 	int fd;			/* the socket, owned; -1: closed */
+	uint64_t owner;		/* the peer, to the porter */
+	int receipt;		/* the porter receives what has descriptors, or -1 */
 	size_t have;		/* bytes of the message that is coming in */
 	struct message in;
 	size_t unsent;
 	uint8_t out[MESSAGE_UNSENT_MAX];
 };
 
-/* Takes fd, or -1 for a closed stream. */
-void message_stream_init(struct message_stream *s, int fd);
+/* Takes fd, or -1 for a closed stream. owner: as for the porter. */
+void message_stream_init(struct message_stream *s, int fd, uint64_t owner);
 /* Closes the socket and every descriptor that waits. */
 void message_stream_close(struct message_stream *s);
 
 /*
  * Go on receiving. 1: s->in is complete; the caller looks at it, takes what
  * descriptors it wants by message_take_fd(), and calls message_done(). 0: not
- * complete yet. -ECONNRESET: the peer is gone. -EPROTO: not the protocol; why
- * says what. In the last two cases the stream can only be closed.
+ * complete yet; with s->receipt >= 0: nor will it be before that is readable and
+ * message_received() was called. -ECONNRESET: the peer is gone. -EPROTO: not the
+ * protocol; why says what. In the last two cases the stream can only be closed.
  */
-int message_receive(struct message_stream *s, char *why, size_t why_size);
+int message_receive(struct message_stream *s, struct ml_why *why);
+/* The porter has received. 0: go on with message_receive(). Or as that. */
+int message_received(struct message_stream *s, struct ml_why *why);
 int message_take_fd(struct message *m, unsigned int i);
 /* Closes the descriptors that were not taken; the next message may come. */
 void message_done(struct message_stream *s);

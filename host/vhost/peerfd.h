@@ -3,8 +3,9 @@
  * Descriptors that a peer handed over. QEMU keeps a copy of each, so what it
  * hands over may be of any kind, and its flags may change at any time: a
  * descriptor that was non-blocking when it came can block when it is used.
- * Everything that reads, writes or closes such a descriptor is here, and comes
- * back whatever the peer does. Used by the other files of this folder.
+ * Everything that reads or writes such a descriptor is here, and comes back
+ * whatever the peer does. They come and go by way of the porter (base/porter.h).
+ * Used by the other files of this folder.
  */
 #ifndef ML_VHOST_PEERFD_H
 #define ML_VHOST_PEERFD_H
@@ -13,25 +14,23 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "../base/porter_receipt.h"
+
 /*
  * Once per process, on the event loop's thread, before anything else here.
- * Uses a POSIX timer and one real-time signal. 0 or -errno.
+ * Uses a POSIX timer and one real-time signal; starts the porter, unless it runs. 0 or -errno.
  */
 int peerfd_init(void);
 
-/* Kinds, told by the kernel's own name for the open file, which cannot be forged. */
-bool peerfd_is_eventfd(int fd);
-bool peerfd_is_uffd(int fd);
-bool peerfd_is_unix_stream(int fd);
-
-/* Is fd the same regular file as own? Never asks a file system of the peer's. */
-bool peerfd_same_file(int fd, int own);
-/* Is fd a character device of this number, which is not 0? Asks no file system either. */
-bool peerfd_is_device(int fd, dev_t device);
+/* Is what came the same regular file as own? */
+bool peerfd_same_file(const struct porter_fd *f, int own);
+/* Is it a character device of this number, which is not 0? */
+bool peerfd_is_device(const struct porter_fd *f, dev_t device);
 
 /*
- * Read an eventfd or userfaultfd. The bytes read, -EAGAIN (nothing there), or
- * -EDEADLK: the peer made the descriptor blocking.
+ * Read an eventfd or userfaultfd. The bytes read, -EAGAIN (nothing there), -EINTR (a
+ * userfaultfd: nothing is there just now, or it blocked for a moment), or -EDEADLK: the peer
+ * made the descriptor blocking.
  */
 ssize_t peerfd_read(int fd, void *buf, size_t size);
 
@@ -40,8 +39,5 @@ const char *peerfd_error(int r);
 
 /* Add one to an eventfd. 0 (also if its counter is full), or as peerfd_read(). */
 int peerfd_signal(int fd);
-
-/* Close a descriptor of any kind, -1 included; closing cannot block the caller either. */
-void peerfd_close(int fd);
 
 #endif /* ML_VHOST_PEERFD_H */

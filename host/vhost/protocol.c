@@ -2,21 +2,20 @@
 /*
  * The vhost-user protocol as memlease speaks it: one handler per message, and a
  * table that says what size and how many descriptors each message has. Called by
- * server.c for each complete message.
+ * vhost.c for each complete message.
  */
 #include "protocol.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "../../proto/memlease_vhost.h"
 #include "../base/log.h"
+#include "../base/porter.h"
 #include "device.h"
-#include "peerfd.h"
-#include "server.h"
+#include "uffd.h"
 
 /* Payloads, in the host's byte order, as docs/interop/vhost-user of QEMU has them. */
 struct vring_state_msg {
@@ -52,13 +51,7 @@ struct config_msg {
 _Static_assert(sizeof(struct mem_table_msg) == 264 && sizeof(struct config_msg) == 268 &&
 	       sizeof(struct vring_addr_msg) == 40, "payloads as on the wire");
 
-struct why {
-	char *text;
-	size_t size;
-};
-
 /* A handler returns 0, -EINVAL (refused; QEMU is told if it asked), or -EPROTO (connection closed). */
-#define say(why, ...) snprintf((why)->text, (why)->size, __VA_ARGS__)
 
 static int reply(struct vhost_device *d, const struct message *m, const void *payload, size_t size)
 {
@@ -73,7 +66,7 @@ static uint64_t payload_u64(const struct message *m)
 	return v;
 }
 
-static int handle_get_features(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_get_features(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint64_t features = device_features();
 
@@ -81,15 +74,14 @@ static int handle_get_features(struct vhost_device *d, struct message *m, const 
 	return reply(d, m, &features, sizeof(features));
 }
 
-static int handle_set_features(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_features(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint64_t features = payload_u64(m);
 
-	if (features & ~device_features()) {
-		say(why, "features 0x%" PRIx64 " were not offered; 0x%" PRIx64 " are", features,
-		    device_features());
-		return -EPROTO;
-	}
+	if (features & ~device_features())
+		return ml_refuse(why, -EPROTO,
+				 "features 0x%" PRIx64 " were not offered; 0x%" PRIx64 " are",
+				 features, device_features());
 	d->features = features;
 	d->has_features = true;
 	if (!(features & (1ULL << VHOST_USER_F_PROTOCOL_FEATURES)))
@@ -100,7 +92,7 @@ static int handle_set_features(struct vhost_device *d, struct message *m, const 
 }
 
 static int handle_get_protocol_features(struct vhost_device *d, struct message *m,
-					const struct why *why)
+					struct ml_why *why)
 {
 	uint64_t features = device_protocol_features();
 
@@ -109,33 +101,32 @@ static int handle_get_protocol_features(struct vhost_device *d, struct message *
 }
 
 static int handle_set_protocol_features(struct vhost_device *d, struct message *m,
-					const struct why *why)
+					struct ml_why *why)
 {
 	uint64_t features = payload_u64(m);
 
-	if (features & ~device_protocol_features()) {
-		say(why, "protocol features 0x%" PRIx64 " were not offered; 0x%" PRIx64 " are",
-		    features, device_protocol_features());
-		return -EPROTO;
-	}
+	if (features & ~device_protocol_features())
+		return ml_refuse(why, -EPROTO,
+				 "protocol features 0x%" PRIx64 " were not offered; 0x%" PRIx64 " are",
+				 features, device_protocol_features());
 	d->protocol_features = features;
 	return 0;
 }
 
-static int handle_set_owner(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_owner(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	(void)d, (void)m, (void)why;	/* whoever is connected owns the device */
 	return 0;
 }
 
-static int handle_reset_owner(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_reset_owner(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	(void)m, (void)why;
 	device_stop(d);
 	return 0;
 }
 
-static int handle_set_mem_table(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_mem_table(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	struct mem_table_msg table;
 	int r;
@@ -143,31 +134,31 @@ static int handle_set_mem_table(struct vhost_device *d, struct message *m, const
 	memcpy(&table, m->payload, sizeof(table));
 	if (table.count > VHOST_USER_MEM_REGIONS_MAX ||
 	    m->header.size != MEM_TABLE_HEAD + table.count * sizeof(*table.regions) ||
-	    m->fd_count != table.count) {
-		say(why, "a memory table of %u regions has %u bytes and %u descriptors", table.count,
-		    m->header.size, m->fd_count);
-		return -EPROTO;
-	}
-	r = gmem_set_table(&d->gmem, table.regions, m->fds, table.count, why->text, why->size);
+	    m->fd_count != table.count)
+		return ml_refuse(why, -EPROTO,
+				 "a memory table of %u regions has %u bytes and %u descriptors",
+				 table.count, m->header.size, m->fd_count);
+	r = gmem_set_table(&d->gmem, table.regions, m->fds, table.count, why);
 	device_remap(d);
 	return r < 0 ? -EINVAL : 0;
 }
 
 /* The queue a message speaks of, stopped; NULL and why otherwise. */
-static struct virtq *stopped_queue(struct vhost_device *d, uint32_t index, const struct why *why)
+static struct virtq *stopped_queue(struct vhost_device *d, uint32_t index, struct ml_why *why)
 {
 	if (index >= MEMLEASE_VQ_COUNT) {
-		say(why, "queue %u does not exist; there are %u", index, MEMLEASE_VQ_COUNT);
+		ml_refuse(why, 0, "queue %u does not exist; there are %u", index,
+			  MEMLEASE_VQ_COUNT);
 		return NULL;
 	}
 	if (d->queue[index].kick_fd >= 0) {
-		say(why, "queue %u is set up while it runs", index);
+		ml_refuse(why, 0, "queue %u is set up while it runs", index);
 		return NULL;
 	}
 	return &d->queue[index];
 }
 
-static int handle_set_vring_num(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_vring_num(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	struct vring_state_msg s;
 	struct virtq *q;
@@ -176,16 +167,15 @@ static int handle_set_vring_num(struct vhost_device *d, struct message *m, const
 	q = stopped_queue(d, s.index, why);
 	if (!q)
 		return -EPROTO;
-	if (s.num == 0 || s.num > MEMLEASE_VQ_MAX_SIZE || (s.num & (s.num - 1))) {
-		say(why, "queue %u cannot have %u descriptors; powers of 2 up to %u are possible",
-		    s.index, s.num, MEMLEASE_VQ_MAX_SIZE);
-		return -EPROTO;
-	}
+	if (s.num == 0 || s.num > MEMLEASE_VQ_MAX_SIZE || (s.num & (s.num - 1)))
+		return ml_refuse(why, -EPROTO,
+				 "queue %u cannot have %u descriptors; powers of 2 up to %u are possible",
+				 s.index, s.num, MEMLEASE_VQ_MAX_SIZE);
 	q->num = s.num;
 	return 0;
 }
 
-static int handle_set_vring_addr(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_vring_addr(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	struct vring_addr_msg a;
 	struct virtq *q;
@@ -194,16 +184,13 @@ static int handle_set_vring_addr(struct vhost_device *d, struct message *m, cons
 	q = stopped_queue(d, a.index, why);
 	if (!q)
 		return -EPROTO;
-	if (a.flags) {
-		say(why, "queue %u: flags 0x%x; logging is not supported", a.index, a.flags);
-		return -EPROTO;
-	}
-	if (a.desc_user % 16 || a.avail_user % 2 || a.used_user % 4) {
-		say(why, "queue %u: addresses 0x%" PRIx64 ", 0x%" PRIx64 ", 0x%" PRIx64
-		    " are not aligned to 16, 2 and 4 bytes", a.index, a.desc_user, a.avail_user,
-		    a.used_user);
-		return -EPROTO;
-	}
+	if (a.flags)
+		return ml_refuse(why, -EPROTO, "queue %u: flags 0x%x; logging is not supported",
+				 a.index, a.flags);
+	if (a.desc_user % 16 || a.avail_user % 2 || a.used_user % 4)
+		return ml_refuse(why, -EPROTO,
+				 "queue %u: addresses 0x%" PRIx64 ", 0x%" PRIx64 ", 0x%" PRIx64 " are not aligned to 16, 2 and 4 bytes",
+				 a.index, a.desc_user, a.avail_user, a.used_user);
 	q->desc_user = a.desc_user;
 	q->avail_user = a.avail_user;
 	q->used_user = a.used_user;
@@ -211,7 +198,7 @@ static int handle_set_vring_addr(struct vhost_device *d, struct message *m, cons
 	return 0;
 }
 
-static int handle_set_vring_base(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_vring_base(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	struct vring_state_msg s;
 	struct virtq *q;
@@ -220,59 +207,51 @@ static int handle_set_vring_base(struct vhost_device *d, struct message *m, cons
 	q = stopped_queue(d, s.index, why);
 	if (!q)
 		return -EPROTO;
-	if (s.num > UINT16_MAX) {
-		say(why, "queue %u cannot start at index %u", s.index, s.num);
-		return -EPROTO;
-	}
+	if (s.num > UINT16_MAX)
+		return ml_refuse(why, -EPROTO, "queue %u cannot start at index %u", s.index, s.num);
 	q->last_avail = (uint16_t)s.num;
 	return 0;
 }
 
-static int handle_get_vring_base(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_get_vring_base(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	struct vring_state_msg s;
 
 	memcpy(&s, m->payload, sizeof(s));
-	if (s.index >= MEMLEASE_VQ_COUNT) {
-		say(why, "queue %u does not exist; there are %u", s.index, MEMLEASE_VQ_COUNT);
-		return -EPROTO;
-	}
+	if (s.index >= MEMLEASE_VQ_COUNT)
+		return ml_refuse(why, -EPROTO, "queue %u does not exist; there are %u", s.index,
+				 MEMLEASE_VQ_COUNT);
 	device_stop_queue(d, s.index);
 	s.num = d->queue[s.index].last_avail;
 	return reply(d, m, &s, sizeof(s));
 }
 
 /* Index and descriptor of SET_VRING_KICK, CALL, ERR. *fd: taken, or -1. */
-static int take_vring_file(struct message *m, uint32_t *index, int *fd, const struct why *why)
+static int take_vring_file(struct message *m, uint32_t *index, int *fd, struct ml_why *why)
 {
 	uint64_t word = payload_u64(m);
 	unsigned int want = word & VHOST_USER_VRING_NOFD ? 0 : 1;
 
 	*fd = -1;
 	*index = (uint32_t)(word & VHOST_USER_VRING_INDEX_MASK);
-	if (word & ~(VHOST_USER_VRING_INDEX_MASK | VHOST_USER_VRING_NOFD)) {
-		say(why, "message %u has unknown bits in 0x%" PRIx64, m->header.request, word);
-		return -EPROTO;
-	}
-	if (*index >= MEMLEASE_VQ_COUNT) {
-		say(why, "queue %u does not exist; there are %u", *index, MEMLEASE_VQ_COUNT);
-		return -EPROTO;
-	}
-	if (m->fd_count != want) {
-		say(why, "message %u has %u descriptors, not %u", m->header.request, m->fd_count,
-		    want);
-		return -EPROTO;
-	}
-	if (want && !peerfd_is_eventfd(m->fds[0])) {
-		say(why, "the descriptor of message %u is not an eventfd", m->header.request);
-		return -EPROTO;
-	}
+	if (word & ~(VHOST_USER_VRING_INDEX_MASK | VHOST_USER_VRING_NOFD))
+		return ml_refuse(why, -EPROTO, "message %u has unknown bits in 0x%" PRIx64,
+				 m->header.request, word);
+	if (*index >= MEMLEASE_VQ_COUNT)
+		return ml_refuse(why, -EPROTO, "queue %u does not exist; there are %u", *index,
+				 MEMLEASE_VQ_COUNT);
+	if (m->fd_count != want)
+		return ml_refuse(why, -EPROTO, "message %u has %u descriptors, not %u",
+				 m->header.request, m->fd_count, want);
+	if (want && m->fds[0].kind != PORTER_EVENTFD)
+		return ml_refuse(why, -EPROTO, "the descriptor of message %u is not an eventfd",
+				 m->header.request);
 	if (want)
 		*fd = message_take_fd(m, 0);
 	return 0;
 }
 
-static int handle_set_vring_kick(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_vring_kick(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint32_t index;
 	int fd, r = take_vring_file(m, &index, &fd, why);
@@ -280,72 +259,68 @@ static int handle_set_vring_kick(struct vhost_device *d, struct message *m, cons
 	if (r < 0)
 		return r;
 	r = device_set_kick(d, index, fd);
-	if (r < 0) {
-		say(why, "queue %u cannot be watched: %s", index, strerror(-r));
-		return -EPROTO;
-	}
+	if (r < 0)
+		return ml_refuse(why, -EPROTO, "queue %u cannot be watched: %s", index,
+				 strerror(-r));
 	return 0;
 }
 
-static int handle_set_vring_call(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_vring_call(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint32_t index;
 	int fd, r = take_vring_file(m, &index, &fd, why);
 
 	if (r < 0)
 		return r;
-	peerfd_close(d->queue[index].call_fd);
+	ml_porter_dispose(d->owner, d->queue[index].call_fd);
 	d->queue[index].call_fd = fd;
 	/* A notification may have found no descriptor. */
 	device_schedule(d);
 	return 0;
 }
 
-static int handle_set_vring_err(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_vring_err(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint32_t index;
 	int fd, r = take_vring_file(m, &index, &fd, why);
 
 	if (r < 0)
 		return r;
-	peerfd_close(d->queue[index].err_fd);
+	ml_porter_dispose(d->owner, d->queue[index].err_fd);
 	d->queue[index].err_fd = fd;
 	return 0;
 }
 
 static int handle_set_vring_enable(struct vhost_device *d, struct message *m,
-				   const struct why *why)
+				   struct ml_why *why)
 {
 	struct vring_state_msg s;
 
 	memcpy(&s, m->payload, sizeof(s));
-	if (s.index >= MEMLEASE_VQ_COUNT || s.num > 1) {
-		say(why, "queue %u cannot be switched to %u", s.index, s.num);
-		return -EPROTO;
-	}
+	if (s.index >= MEMLEASE_VQ_COUNT || s.num > 1)
+		return ml_refuse(why, -EPROTO, "queue %u cannot be switched to %u", s.index, s.num);
 	d->queue[s.index].enabled = s.num;
 	device_schedule(d);
 	return 0;
 }
 
 static int handle_set_backend_req_fd(struct vhost_device *d, struct message *m,
-				     const struct why *why)
+				     struct ml_why *why)
 {
 	int r;
 
-	if (!peerfd_is_unix_stream(m->fds[0])) {
-		say(why, "the descriptor for back-end messages is not a stream socket");
-		return -EPROTO;
-	}
+	if (m->fds[0].kind != PORTER_UNIX_STREAM)
+		return ml_refuse(why, -EPROTO,
+				 "the descriptor for back-end messages is not a stream socket");
 	r = device_set_backend_fd(d, message_take_fd(m, 0));
-	if (r < 0) {
-		say(why, "the channel for back-end messages cannot be watched: %s", strerror(-r));
-		return -EINVAL;
-	}
+	if (r < 0)
+		return ml_refuse(why, -EINVAL,
+				 "the channel for back-end messages cannot be watched: %s",
+				 strerror(-r));
 	return 0;
 }
 
-static int handle_get_config(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_get_config(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint8_t space[VHOST_USER_CONFIG_MAX] = { 0 };
 	struct memlease_config config;
@@ -353,25 +328,23 @@ static int handle_get_config(struct vhost_device *d, struct message *m, const st
 
 	memcpy(&c, m->payload, sizeof(c));
 	if (c.size > VHOST_USER_CONFIG_MAX || c.offset > VHOST_USER_CONFIG_MAX - c.size ||
-	    m->header.size != CONFIG_HEAD + c.size) {
-		say(why, "config is asked for at %u, %u bytes, in a message of %u", c.offset, c.size,
-		    m->header.size);
-		return -EPROTO;
-	}
+	    m->header.size != CONFIG_HEAD + c.size)
+		return ml_refuse(why, -EPROTO,
+				 "config is asked for at %u, %u bytes, in a message of %u",
+				 c.offset, c.size, m->header.size);
 	lend_vm_config(d->vm, &config);
 	memcpy(space, &config, sizeof(config));
 	memcpy(c.bytes, space + c.offset, c.size);
 	return reply(d, m, &c, CONFIG_HEAD + c.size);
 }
 
-static int handle_set_config(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_config(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	(void)d, (void)m;
-	say(why, "the config space is read-only");
-	return -EINVAL;
+	return ml_refuse(why, -EINVAL, "the config space is read-only");
 }
 
-static int handle_reset_device(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_reset_device(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	(void)m, (void)why;
 	device_reset(d);
@@ -379,66 +352,57 @@ static int handle_reset_device(struct vhost_device *d, struct message *m, const 
 }
 
 static int check_uffd_region(struct vhost_device *d, const struct memlease_vhost_region *r,
-			     enum memlease_region region, const struct why *why)
+			     enum memlease_region region, struct ml_why *why)
 {
 	uint64_t bytes = lend_region_blocks(d->vm, region) * MEMLEASE_BLOCK_BYTES;
 	uint64_t end;
 
-	if (r->region != (uint32_t)region || r->reserved) {
-		say(why, "region %u (reserved 0x%x) stands where region %d belongs", r->region,
-		    r->reserved, region);
-		return -EINVAL;
-	}
-	if (r->bytes != bytes) {
-		say(why, "region %d has 0x%" PRIx64 " bytes in QEMU, but 0x%" PRIx64
-		    " here: give the memory backend that size", region, (uint64_t)r->bytes, bytes);
-		return -EINVAL;
-	}
+	if (r->region != (uint32_t)region || r->reserved)
+		return ml_refuse(why, -EINVAL,
+				 "region %u (reserved 0x%x) stands where region %d belongs",
+				 r->region, r->reserved, region);
+	if (r->bytes != bytes)
+		return ml_refuse(why, -EINVAL,
+				 "region %d has 0x%" PRIx64 " bytes in QEMU, but 0x%" PRIx64 " here: give the memory backend that size",
+				 region, (uint64_t)r->bytes, bytes);
 	if (r->hva % MEMLEASE_BLOCK_BYTES || r->gpa % MEMLEASE_BLOCK_BYTES ||
 	    __builtin_add_overflow(r->hva, bytes, &end) ||
 	    __builtin_add_overflow(r->gpa, bytes, &end) ||
-	    (region == MEMLEASE_REGION_BOOT && r->gpa)) {
-		say(why, "region %d cannot lie at 0x%" PRIx64 " (0x%" PRIx64
-		    " in QEMU): multiples of 2 MiB are possible", region, (uint64_t)r->gpa,
-		    (uint64_t)r->hva);
-		return -EINVAL;
-	}
+	    (region == MEMLEASE_REGION_BOOT && r->gpa))
+		return ml_refuse(why, -EINVAL,
+				 "region %d cannot lie at 0x%" PRIx64 " (0x%" PRIx64 " in QEMU): multiples of 2 MiB are possible",
+				 region, (uint64_t)r->gpa, (uint64_t)r->hva);
 	return 0;
 }
 
-static int handle_set_uffd(struct vhost_device *d, struct message *m, const struct why *why)
+static int handle_set_uffd(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
 	uint64_t hva[MEMLEASE_REGION_COUNT];
 	struct memlease_vhost_uffd u;
 	int r;
 
 	memcpy(&u, m->payload, sizeof(u));
-	if (u.version != MEMLEASE_ABI_VERSION || u.count != MEMLEASE_REGION_COUNT) {
-		say(why, "a layout of version %u with %u regions; %u with %u is spoken here",
-		    u.version, u.count, MEMLEASE_ABI_VERSION, MEMLEASE_REGION_COUNT);
-		return -EINVAL;
-	}
+	if (u.version != MEMLEASE_ABI_VERSION || u.count != MEMLEASE_REGION_COUNT)
+		return ml_refuse(why, -EINVAL,
+				 "a layout of version %u with %u regions; %u with %u is spoken here",
+				 u.version, u.count, MEMLEASE_ABI_VERSION, MEMLEASE_REGION_COUNT);
 	for (int i = 0; i < MEMLEASE_REGION_COUNT; i++) {
 		r = check_uffd_region(d, &u.regions[i], i, why);
 		if (r < 0)
 			return r;
 		hva[i] = u.regions[i].hva;
 	}
-	if (hva[0] < hva[1] + u.regions[1].bytes && hva[1] < hva[0] + u.regions[0].bytes) {
-		say(why, "boot memory and window overlap in QEMU, at 0x%" PRIx64 " and 0x%" PRIx64,
-		    hva[0], hva[1]);
-		return -EINVAL;
-	}
-	if (!peerfd_is_uffd(m->fds[0])) {
-		say(why, "the descriptor of the layout is not a userfaultfd");
-		return -EINVAL;
-	}
+	if (hva[0] < hva[1] + u.regions[1].bytes && hva[1] < hva[0] + u.regions[0].bytes)
+		return ml_refuse(why, -EINVAL,
+				 "boot memory and window overlap in QEMU, at 0x%" PRIx64 " and 0x%" PRIx64,
+				 hva[0], hva[1]);
+	if (m->fds[0].kind != PORTER_UFFD)
+		return ml_refuse(why, -EINVAL, "the descriptor of the layout is not a userfaultfd");
 	lend_vm_set_layout(d->vm, hva, u.regions[MEMLEASE_REGION_WINDOW].gpa);
-	r = server_take_uffd(d, message_take_fd(m, 0), hva);
-	if (r < 0) {
-		say(why, "the userfaultfd cannot be watched: %s", strerror(-r));
-		return -EINVAL;
-	}
+	r = uffd_take(d, message_take_fd(m, 0), hva);
+	if (r < 0)
+		return ml_refuse(why, -EINVAL, "the userfaultfd cannot be watched: %s",
+				 strerror(-r));
 	return 0;
 }
 
@@ -448,7 +412,7 @@ struct handler {
 	uint32_t size_min, size_max;	/* bytes of payload */
 	int fds;			/* descriptors; ANY: the handler looks */
 	bool replies;			/* has a reply of its own */
-	int (*handle)(struct vhost_device *d, struct message *m, const struct why *why);
+	int (*handle)(struct vhost_device *d, struct message *m, struct ml_why *why);
 };
 
 #define ANY (-1)
@@ -486,7 +450,7 @@ static const struct handler handlers[] = {
 	{ MEMLEASE_VHOST_SET_UFFD, "MEMLEASE_SET_UFFD", UFFD, 1, false, handle_set_uffd },
 };
 
-static const struct handler *find_handler(uint32_t request)
+static const struct handler *message_handler(uint32_t request)
 {
 	for (size_t i = 0; i < sizeof(handlers) / sizeof(*handlers); i++)
 		if (handlers[i].request == request)
@@ -494,44 +458,38 @@ static const struct handler *find_handler(uint32_t request)
 	return NULL;
 }
 
-static int check_form(const struct handler *h, const struct message *m, const struct why *why)
+static int check_form(const struct handler *h, const struct message *m, struct ml_why *why)
 {
-	if (!h) {
-		say(why, "message %u is unknown", m->header.request);
-		return -EPROTO;
-	}
-	if (m->header.size < h->size_min || m->header.size > h->size_max) {
-		say(why, "%s has %u bytes; %u to %u are possible", h->name, m->header.size,
-		    h->size_min, h->size_max);
-		return -EPROTO;
-	}
-	if (h->fds != ANY && m->fd_count != (unsigned int)h->fds) {
-		say(why, "%s has %u descriptors, not %d", h->name, m->fd_count, h->fds);
-		return -EPROTO;
-	}
+	if (!h)
+		return ml_refuse(why, -EPROTO, "message %u is unknown", m->header.request);
+	if (m->header.size < h->size_min || m->header.size > h->size_max)
+		return ml_refuse(why, -EPROTO, "%s has %u bytes; %u to %u are possible", h->name,
+				 m->header.size, h->size_min, h->size_max);
+	if (h->fds != ANY && m->fd_count != (unsigned int)h->fds)
+		return ml_refuse(why, -EPROTO, "%s has %u descriptors, not %d", h->name,
+				 m->fd_count, h->fds);
 	return 0;
 }
 
-int protocol_handle(struct vhost_device *d, struct message *m, char *text, size_t text_size)
+int protocol_handle(struct vhost_device *d, struct message *m, struct ml_why *why)
 {
-	const struct handler *h = find_handler(m->header.request);
-	const struct why why = { text, text_size };
+	const struct handler *h = message_handler(m->header.request);
 	bool asked = (m->header.flags & MESSAGE_NEED_REPLY) &&
 		     (d->protocol_features & (1ULL << VHOST_USER_PROTOCOL_F_REPLY_ACK));
 	uint64_t refused;
-	int r = check_form(h, m, &why);
+	int r = check_form(h, m, why);
 
 	if (r < 0)
 		return r;
 	/* What a shorter message lacks reads as zero, not as the message before. */
 	memset(m->payload + m->header.size, 0, sizeof(m->payload) - m->header.size);
-	r = h->handle(d, m, &why);
+	r = h->handle(d, m, why);
 	if (h->replies || (r < 0 && r != -EINVAL))
 		return r;
 	if (!asked)
 		return r < 0 ? -EPROTO : 0;
 	if (r < 0 && quiet_allows(&d->quiet, d->event))
-		ml_warn("vm %s: %s is refused: %s", lend_vm_name(d->vm), h->name, text);
+		ml_warn("vm %s: %s is refused: %s", lend_vm_name(d->vm), h->name, why->text);
 	refused = r < 0;
 	return message_reply(&d->stream, m->header.request, &refused, sizeof(refused));
 }

@@ -7,17 +7,10 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Rings of all queues, an indirect table, the chain's buffers. */
 #define BUSY_MAX (VIRTQ_PARTS * MEMLEASE_VQ_COUNT + 1 + VIRTQ_SPANS_MAX)
-
-struct failure {
-	enum memlease_broken *reason;
-	char *text;
-	size_t text_size;
-};
 
 static size_t list_busy(const struct request_env *env, const struct virtq_chain *chain,
 			struct gmem_span busy[BUSY_MAX])
@@ -35,7 +28,7 @@ static size_t list_busy(const struct request_env *env, const struct virtq_chain 
 
 /* Copy the request once, check it. */
 static int request_check(struct request_job *job, const struct request_env *env,
-			 const struct failure *f)
+			 enum memlease_broken *reason, struct ml_why *why)
 {
 	uint8_t bytes[CHECK_REQUEST_BYTES_MAX];
 	struct gmem_span busy[BUSY_MAX];
@@ -53,15 +46,15 @@ static int request_check(struct request_job *job, const struct request_env *env,
 
 	if (r < 0)
 		return r;
-	*f->reason = check_request(&check, bytes, &job->req, f->text, f->text_size);
-	return *f->reason ? -EPROTO : 0;
+	*reason = check_request(&check, bytes, &job->req, why);
+	return *reason ? -EPROTO : 0;
 }
 
 static int request_begin(struct request_job *job, const struct request_env *env,
-			 const struct failure *f)
+			 enum memlease_broken *reason, struct ml_why *why)
 {
 	struct virtq *q = &env->queues[MEMLEASE_VQ_REQUEST];
-	int r = request_check(job, env, f);
+	int r = request_check(job, env, reason, why);
 
 	if (r < 0)
 		return r;
@@ -73,21 +66,21 @@ static int request_begin(struct request_job *job, const struct request_env *env,
 	job->piece = 0;
 	job->piece_done = 0;
 	memset(job->done, 0, sizeof(job->done));
-	memset(job->why, 0, sizeof(job->why));
+	memset(job->reason, 0, sizeof(job->reason));
 	job->active = true;
 	return 0;
 }
 
 static int piece_call(const struct request_env *env, enum memlease_request_type type,
-		      const struct gmem_run *run, uint64_t *done, enum memlease_reason *why)
+		      const struct gmem_run *run, uint64_t *done, enum memlease_reason *reason)
 {
 	switch (type) {
 	case MEMLEASE_REQ_BORROW:
-		return lend_borrow(env->vm, run->first, run->count, done, why);
+		return lend_borrow(env->vm, run->first, run->count, done, reason);
 	case MEMLEASE_REQ_RETURN:
-		return lend_return(env->vm, run->first, run->count, done, why);
+		return lend_return(env->vm, run->first, run->count, done, reason);
 	case MEMLEASE_REQ_REPORT:
-		return lend_report(env->vm, run->region, run->first, run->count, done, why);
+		return lend_report(env->vm, run->region, run->first, run->count, done, reason);
 	case MEMLEASE_REQ_STATS:
 	case MEMLEASE_REQ_QUERY:
 		break;
@@ -119,19 +112,19 @@ static void piece_step(struct request_job *job, const struct request_env *env,
 	struct gmem_run run = {
 		p->run.region, p->run.first + job->piece_done, left < most ? left : most,
 	};
-	enum memlease_reason why = MEMLEASE_WHY_OK;
+	enum memlease_reason reason = MEMLEASE_WHY_OK;
 	uint64_t done = 0;
-	int r = piece_call(env, job->req.type, &run, &done, &why);
+	int r = piece_call(env, job->req.type, &run, &done, &reason);
 
 	/* The lender's own trouble is logged by it; for the guest the host is short. */
-	if ((r < 0 || done < run.count) && why == MEMLEASE_WHY_OK)
-		why = MEMLEASE_WHY_POOL;
+	if ((r < 0 || done < run.count) && reason == MEMLEASE_WHY_OK)
+		reason = MEMLEASE_WHY_POOL;
 	assert(done <= run.count);
 	*units -= (unsigned int)((run.count + per_unit - 1) / per_unit);
 	job->done[p->extent] += (uint32_t)done;
 	job->piece_done += done;
 	if (r < 0 || done < run.count) {
-		job->why[p->extent] = why;
+		job->reason[p->extent] = reason;
 		piece_finish(job, true);
 	} else if (job->piece_done == p->run.count) {
 		piece_finish(job, false);
@@ -155,7 +148,7 @@ static void answer_extents(const struct request_job *job, struct response *out)
 		done += job->done[i];
 		asked += req->asked[i];
 		out->answer[i].done = htole32(job->done[i]);
-		out->answer[i].reason = htole32(job->why[i]);
+		out->answer[i].reason = htole32(job->reason[i]);
 	}
 	out->head.status = htole16(done == asked ? MEMLEASE_DONE :
 				   done == 0 ? MEMLEASE_REFUSED : MEMLEASE_PARTLY);
@@ -210,9 +203,9 @@ static int request_answer(struct request_job *job, const struct request_env *env
 	return r;
 }
 
-/* 1: answered. 0: units used up. */
+/* 1: answered. 0: units or time are used up. */
 static int request_continue(struct request_job *job, const struct request_env *env,
-			    unsigned int *units)
+			    unsigned int *units, uint64_t end_ns)
 {
 	int r;
 
@@ -220,6 +213,9 @@ static int request_continue(struct request_job *job, const struct request_env *e
 		if (*units == 0)
 			return 0;
 		piece_step(job, env, units);
+		/* A piece for which the source had to wait: the others are not to. */
+		if (lend_clock_ns(env->vm) >= end_ns)
+			*units = 0;
 	}
 	if (job->req.type == MEMLEASE_REQ_STATS)
 		for (uint32_t i = 0; i < job->req.count; i++)
@@ -229,42 +225,41 @@ static int request_continue(struct request_job *job, const struct request_env *e
 }
 
 /* Everything that is not a wait ends the device; give it a reason and a text. */
-static int request_failed(int r, const struct failure *f)
+static int request_failed(int r, enum memlease_broken *reason, struct ml_why *why)
 {
 	if (r == -EAGAIN)
 		return r;
 	if (r != -EPROTO)
-		snprintf(f->text, f->text_size, "a request in boot memory cannot be reached: %s",
-			 strerror(-r));
-	if (r != -EPROTO || *f->reason == MEMLEASE_BROKEN_NOT)
-		*f->reason = MEMLEASE_BROKEN_RING;
+		ml_refuse(why, r, "a request in boot memory cannot be reached: %s", strerror(-r));
+	if (r != -EPROTO || *reason == MEMLEASE_BROKEN_NOT)
+		*reason = MEMLEASE_BROKEN_RING;
 	return -EPROTO;
 }
 
 int request_run(struct request_job *job, const struct request_env *env, unsigned int *units,
-		enum memlease_broken *reason, char *text, size_t text_size)
+		enum memlease_broken *reason, struct ml_why *why)
 {
 	struct virtq *q = &env->queues[MEMLEASE_VQ_REQUEST];
-	const struct failure f = { reason, text, text_size };
+	uint64_t end_ns = lend_clock_ns(env->vm) + REQUEST_TURN_NS;
 	int r;
 
 	*reason = MEMLEASE_BROKEN_NOT;
 	while (*units > 0) {
 		if (!job->active) {
-			r = virtq_next(q, env->gmem, &job->chain, text, text_size);
+			r = virtq_next(q, env->gmem, &job->chain, why);
 			if (r == 0)
 				return 0;
 			if (r > 0)
-				r = request_begin(job, env, &f);
+				r = request_begin(job, env, reason, why);
 			if (r < 0)
-				return request_failed(r, &f);
+				return request_failed(r, reason, why);
 			--*units;
 		}
-		r = request_continue(job, env, units);
+		r = request_continue(job, env, units, end_ns);
 		if (r < 0) {
 			if (r != -EAGAIN)
 				job->active = false;
-			return request_failed(r, &f);
+			return request_failed(r, reason, why);
 		}
 	}
 	return 1;

@@ -17,9 +17,11 @@
 /*
  * What one VM may cause in one turn, in units: a request costs 1, a slot that is
  * reported or returned 1 (5 to 15 us on huge pages), REQUEST_BORROW_PER_UNIT
- * borrowed slots 1. About 2 ms.
+ * borrowed slots 1. About 2 ms; where the source has to wait for QEMU it takes longer, so
+ * no call to the lender follows one that has passed REQUEST_TURN_NS.
  */
 #define REQUEST_UNITS_PER_TURN 128
+#define REQUEST_TURN_NS 2000000
 #define REQUEST_BORROW_PER_UNIT 64
 
 struct request_job {
@@ -29,7 +31,7 @@ struct request_job {
 	uint32_t piece;			/* under way */
 	uint64_t piece_done;		/* its slots done */
 	uint32_t done[MEMLEASE_MAX_EXTENTS];
-	enum memlease_reason why[MEMLEASE_MAX_EXTENTS];
+	enum memlease_reason reason[MEMLEASE_MAX_EXTENTS];	/* why not all of the extent */
 };
 
 struct request_env {
@@ -40,11 +42,11 @@ struct request_env {
 };
 
 /*
- * Handle requests until the ring is empty (0) or units are used up (1). -EAGAIN:
- * waits for a block. -EPROTO: a violation; *reason and text say which.
+ * Handle requests until the ring is empty (0) or units or time are used up (1). -EAGAIN:
+ * waits for a block. -EPROTO: a violation; *reason and why say which.
  */
 int request_run(struct request_job *job, const struct request_env *env, unsigned int *units,
-		enum memlease_broken *reason, char *text, size_t text_size);
+		enum memlease_broken *reason, struct ml_why *why);
 
 /* The ring stops or moves: what is half done is forgotten. */
 static inline void request_drop(struct request_job *job)

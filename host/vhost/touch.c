@@ -14,21 +14,24 @@
 #include <fcntl.h>
 
 #include "../base/log.h"
+#include "../base/porter.h"
 #include "peerfd.h"
 
-void touch_init(struct touch *t, sd_event *event, struct lend_vm *vm, struct quiet *quiet)
+void touch_init(struct touch *t, sd_event *event, struct lend_vm *vm, struct ml_quiet *quiet,
+		uint64_t owner)
 {
 	memset(t, 0, sizeof(*t));
 	t->event = event;
 	t->vm = vm;
 	t->quiet = quiet;
+	t->owner = owner;
 	t->fd = -1;
 }
 
 void touch_close(struct touch *t)
 {
 	t->source = sd_event_source_disable_unref(t->source);
-	peerfd_close(t->fd);
+	ml_porter_dispose(t->owner, t->fd);
 	t->fd = -1;
 }
 
@@ -81,9 +84,9 @@ static void touch_event(struct touch *t, const struct uffd_msg *msg)
 		touch_one(t, msg->arg.pagefault.address);
 		return;
 	}
-	/* Reading this one has put the child's userfaultfd into our table. */
+	/* Reading a fork event adds a descriptor of the child's userfaultfd to this process. */
 	if (msg->event == UFFD_EVENT_FORK)
-		peerfd_close((int)msg->arg.fork.ufd);
+		ml_porter_dispose(t->owner, (int)msg->arg.fork.ufd);
 	if (quiet_allows(t->quiet, t->event))
 		ml_warn("vm %s: userfaultfd event 0x%x is of no interest", lend_vm_name(t->vm),
 			msg->event);
@@ -100,8 +103,11 @@ static int touch_ready(sd_event_source *source, int fd, uint32_t events, void *a
 		n = -EDEADLK;	/* the kernel's word for a userfaultfd that would block */
 	else
 		n = peerfd_read(fd, msg, sizeof(msg));
-	if (n == -EAGAIN)
+	/* One that blocks now and then, and no more when it is looked at, is not read for ever. */
+	if (n == -EAGAIN || (n == -EINTR && ++t->interrupted < TOUCH_INTERRUPTED_MOST))
 		return 0;
+	if (n >= 0)
+		t->interrupted = 0;
 	if (n < 0) {
 		ml_warn("vm %s: its userfaultfd cannot be read: %s; touches wait until QEMU hands over another",
 			lend_vm_name(t->vm), peerfd_error((int)n));
@@ -119,6 +125,7 @@ int touch_serve(struct touch *t, int fd, const uint64_t hva[MEMLEASE_REGION_COUN
 
 	touch_close(t);
 	t->fd = fd;
+	t->interrupted = 0;
 	/* Polling one that would block gives an error only. */
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
 		r = -errno;

@@ -16,18 +16,22 @@
 #include "quiet.h"
 
 #define TOUCHES_PER_TURN 16	/* messages of one VM in one turn of the event loop; up to 4 ms */
+#define TOUCH_INTERRUPTED_MOST 16	/* readings in a row; each takes 2 ms at most */
 
 struct touch {
 	sd_event *event;	/* borrowed */
 	struct lend_vm *vm;
-	struct quiet *quiet;	/* the VM's */
+	struct ml_quiet *quiet;	/* the VM's */
+	uint64_t owner;		/* of the descriptor, to the porter */
 	int fd;			/* the userfaultfd, owned, or -1 */
 	sd_event_source *source;
+	unsigned int interrupted;	/* readings, since there was something to read */
 	uint64_t hva[MEMLEASE_REGION_COUNT];
 	uint64_t bytes[MEMLEASE_REGION_COUNT];
 };
 
-void touch_init(struct touch *t, sd_event *event, struct lend_vm *vm, struct quiet *quiet);
+void touch_init(struct touch *t, sd_event *event, struct lend_vm *vm, struct ml_quiet *quiet,
+		uint64_t owner);
 void touch_close(struct touch *t);
 
 /*

@@ -12,7 +12,7 @@
  *	lender_open(&l, &config, &hooks)	with the three vhost_on_*() as hooks
  *	vhost_new(&s, event, l, &store)
  *	for each VM: vhost_vm_listen(s, vm, path)
- *	for each descriptor "uffd.<vm>" of the store: vhost_vm_adopt_uffd(vm, fd)
+ *	for each descriptor VHOST_STORE_PREFIX<vm> of the store: vhost_vm_adopt_uffd(vm, fd)
  */
 #ifndef ML_VHOST_VHOST_H
 #define ML_VHOST_VHOST_H
@@ -21,19 +21,9 @@
 #include <systemd/sd-event.h>
 
 #include "../lend/lend.h"
+#include "uffd.h"
 
 struct vhost_server;
-
-/*
- * Descriptors that must outlive the daemon. The name is "uffd.<vm>". store_fd()
- * keeps a copy: fd stays the caller's. Storing under a name again replaces.
- * Either may be NULL, and then nothing survives.
- */
-struct vhost_store {
-	void (*store_fd)(void *ctx, const char *name, int fd);
-	void (*drop_fd)(void *ctx, const char *name);
-	void *ctx;
-};
 
 /* Takes a reference on event; installs the SIGBUS handler. -ENOMEM or sd-event's errors. */
 int vhost_new(struct vhost_server **out, sd_event *event, struct lender *lender,

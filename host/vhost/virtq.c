@@ -10,9 +10,9 @@
 #include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "../base/porter.h"
 #include "peerfd.h"
 
 #define AVAIL_FLAGS 0		/* offsets inside the rings */
@@ -27,11 +27,11 @@ void virtq_init(struct virtq *v)
 	v->kick_fd = v->call_fd = v->err_fd = -1;
 }
 
-void virtq_close(struct virtq *v)
+void virtq_close(struct virtq *v, uint64_t owner)
 {
-	peerfd_close(v->kick_fd);
-	peerfd_close(v->call_fd);
-	peerfd_close(v->err_fd);
+	ml_porter_dispose(owner, v->kick_fd);
+	ml_porter_dispose(owner, v->call_fd);
+	ml_porter_dispose(owner, v->err_fd);
 	virtq_init(v);
 }
 
@@ -51,35 +51,33 @@ uint64_t virtq_used_bytes(uint32_t num)
 }
 
 static int virtq_map_part(struct gmem *g, uint64_t user, uint64_t len, struct gmem_span *out,
-			  const char *part, char *text, size_t text_size)
+			  const char *part, struct ml_why *why)
 {
 	if (gmem_span_user(g, user, len, out) == 0)
 		return 0;
-	snprintf(text, text_size, "the %s, %" PRIu64 " bytes at 0x%" PRIx64
-		 " in QEMU, does not lie in boot memory", part, len, user);
-	return -EFAULT;
+	return ml_refuse(why, -EFAULT,
+			 "the %s, %" PRIu64 " bytes at 0x%" PRIx64 " in QEMU, does not lie in boot memory",
+			 part, len, user);
 }
 
-int virtq_map(struct virtq *v, struct gmem *g, uint64_t features, char *text, size_t text_size)
+int virtq_map(struct virtq *v, struct gmem *g, uint64_t features, struct ml_why *why)
 {
 	int r;
 
 	v->mapped = false;
 	r = virtq_map_part(g, v->desc_user, virtq_desc_bytes(v->num), &v->desc,
-			   "descriptor table", text, text_size);
+			   "descriptor table", why);
 	if (r == 0)
 		r = virtq_map_part(g, v->avail_user, virtq_avail_bytes(v->num), &v->avail,
-				   "available ring", text, text_size);
+				   "available ring", why);
 	if (r == 0)
 		r = virtq_map_part(g, v->used_user, virtq_used_bytes(v->num), &v->used,
-				   "used ring", text, text_size);
+				   "used ring", why);
 	if (r < 0)
 		return r;
 	r = gmem_load16(g, v->used, USED_IDX, &v->used_idx);
-	if (r < 0) {
-		snprintf(text, text_size, "the used ring cannot be read: %s", strerror(-r));
-		return r;
-	}
+	if (r < 0)
+		return ml_refuse(why, r, "the used ring cannot be read: %s", strerror(-r));
 	v->indirect_ok = features & (1ULL << VIRTIO_RING_F_INDIRECT_DESC);
 	v->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
 	v->told_valid = false;
@@ -105,15 +103,13 @@ struct walk {
 	struct gmem_span table;
 	bool indirect;		/* this is an indirect table */
 	struct virtq_chain *chain;
-	char *text;
-	size_t text_size;
+	struct ml_why *why;
 };
 
 static int walk_error(const struct walk *w, uint32_t i, const char *what, uint64_t value)
 {
-	snprintf(w->text, w->text_size, "%sdescriptor %u %s 0x%" PRIx64,
-		 w->indirect ? "indirect " : "", i, what, value);
-	return -EPROTO;
+	return ml_refuse(w->why, -EPROTO, "%sdescriptor %u %s 0x%" PRIx64,
+			 w->indirect ? "indirect " : "", i, what, value);
 }
 
 static int walk_add(const struct walk *w, uint32_t i, const struct vring_desc *d)
@@ -193,18 +189,17 @@ static int walk_table(const struct walk *w, const struct virtq *v, uint32_t i)
 }
 
 /* The driver's index; checked against ours. 1: there is something. */
-static int virtq_pending(struct virtq *v, struct gmem *g, char *text, size_t text_size)
+static int virtq_pending(struct virtq *v, struct gmem *g, struct ml_why *why)
 {
 	uint16_t avail;
 	int r = gmem_load16(g, v->avail, AVAIL_IDX, &avail);
 
 	if (r < 0)
 		return r;
-	if ((uint16_t)(avail - v->last_avail) > v->num) {
-		snprintf(text, text_size, "the available index is %u, but at most %u can follow %u",
-			 avail, v->num, v->last_avail);
-		return -EPROTO;
-	}
+	if ((uint16_t)(avail - v->last_avail) > v->num)
+		return ml_refuse(why, -EPROTO,
+				 "the available index is %u, but at most %u can follow %u", avail,
+				 v->num, v->last_avail);
 	return avail != v->last_avail;
 }
 
@@ -214,21 +209,21 @@ static uint64_t avail_event_at(const struct virtq *v)
 	return USED_RING + sizeof(struct vring_used_elem) * (uint64_t)v->num;
 }
 
-int virtq_next(struct virtq *v, struct gmem *g, struct virtq_chain *out, char *text,
-	       size_t text_size)
+int virtq_next(struct virtq *v, struct gmem *g, struct virtq_chain *out, struct ml_why *why)
 {
-	struct walk w = {
-		.g = g, .table = v->desc, .chain = out, .text = text, .text_size = text_size,
-	};
-	int r = virtq_pending(v, g, text, text_size);
+	struct walk w = { .g = g, .table = v->desc, .chain = out, .why = why };
+	int r = virtq_pending(v, g, why);
 
 	if (r == 0 && v->event_idx) {
 		r = gmem_store16(g, v->used, avail_event_at(v), v->last_avail);
 		if (r < 0)
 			return r;
-		/* The driver stores its index, then reads ours; we the other way round. */
+		/*
+		 * The driver stores its index and then reads the avail event; the device stores
+		 * the avail event and then reads the index. So one of both sees the other's.
+		 */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		r = virtq_pending(v, g, text, text_size);
+		r = virtq_pending(v, g, why);
 	}
 	if (r <= 0)
 		return r;
@@ -238,11 +233,9 @@ int virtq_next(struct virtq *v, struct gmem *g, struct virtq_chain *out, char *t
 	r = gmem_load16(g, v->avail, AVAIL_RING + 2 * (v->last_avail & (v->num - 1)), &out->head);
 	if (r < 0)
 		return r;
-	if (out->head >= v->num) {
-		snprintf(text, text_size, "the available ring names descriptor %u of %u",
-			 out->head, v->num);
-		return -EPROTO;
-	}
+	if (out->head >= v->num)
+		return ml_refuse(why, -EPROTO, "the available ring names descriptor %u of %u",
+				 out->head, v->num);
 	r = walk_table(&w, v, out->head);
 	return r < 0 ? r : 1;
 }
@@ -314,7 +307,7 @@ static int virtq_wanted(struct virtq *v, struct gmem *g, bool *wanted)
 	uint16_t word;
 	int r;
 
-	/* Our index is out before we read what the driver asks for. */
+	/* The used index must be visible before the driver's used event is read. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	*wanted = true;
 	if (!v->told_valid)
@@ -341,7 +334,7 @@ int virtq_notify(struct virtq *v, struct gmem *g)
 	if (r < 0)
 		return r;
 	if (wanted && v->call_fd < 0) {
-		v->told_valid = false;	/* as soon as there is a descriptor */
+		v->told_valid = false;	/* notify when there is a call descriptor */
 		return 0;
 	}
 	v->told_used = v->used_idx;

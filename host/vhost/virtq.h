@@ -49,7 +49,7 @@ struct virtq_chain {
 
 void virtq_init(struct virtq *v);
 /* Stopped, disabled, nothing set; closes the descriptors. */
-void virtq_close(struct virtq *v);
+void virtq_close(struct virtq *v, uint64_t owner);
 
 /* Bytes of the three parts, for num descriptors. */
 uint64_t virtq_desc_bytes(uint32_t num);
@@ -58,9 +58,9 @@ uint64_t virtq_used_bytes(uint32_t num);
 
 /*
  * Translate the addresses and read the used index. -EFAULT: not in boot memory,
- * text says which part; -EAGAIN: later.
+ * why says which part; -EAGAIN: later.
  */
-int virtq_map(struct virtq *v, struct gmem *g, uint64_t features, char *text, size_t text_size);
+int virtq_map(struct virtq *v, struct gmem *g, uint64_t features, struct ml_why *why);
 static inline void virtq_unmap(struct virtq *v)
 {
 	v->mapped = false;
@@ -72,11 +72,10 @@ size_t virtq_parts(const struct virtq *v, const struct gmem *g, struct gmem_span
 
 /*
  * The next chain, without taking it. 1: there is one. 0: none, and the driver
- * was asked to kick. -EAGAIN: later. -EPROTO: malformed, text names the value.
+ * was asked to kick. -EAGAIN: later. -EPROTO: malformed, why names the value.
  * -EFAULT: the file is shorter than it was.
  */
-int virtq_next(struct virtq *v, struct gmem *g, struct virtq_chain *out, char *text,
-	       size_t text_size);
+int virtq_next(struct virtq *v, struct gmem *g, struct virtq_chain *out, struct ml_why *why);
 
 /* Gather the readable part's first len bytes; scatter to the writable part. */
 int virtq_read(const struct virtq_chain *c, struct gmem *g, void *to, size_t len);

@@ -2,10 +2,10 @@
 /*
  * Fuzz target for host/vhost/: the input is a sequence of steps, each of which
  * sends bytes to the socket, writes bytes into the rings or buffers in boot
- * memory, or kicks. Built with clang's libFuzzer by tests/fuzz/build; a crash, a
- * hang or a broken invariant of the lender is a finding.
+ * memory, or kicks. A crash, a hang or a broken invariant of the lender is a finding.
  */
 #include "../unit/test_vhost_rig.h"
+#include "../unit/porter_direct.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

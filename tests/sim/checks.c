@@ -48,10 +48,10 @@ static bool lost_unread(const struct lend_vm *vm)
 
 static void check_count(const struct lend_vm *vm)
 {
-	SIM_MUST(vm_resident(vm) + (world->served ? sim_unseen(vm->rec->uuid) : 0) ==
-			 sim_resident(vm->rec->uuid) || lender->resync || lost_unread(vm),
+	SIM_MUST(account_resident(vm) + (world->served ? sim_unseen(vm->rec->uuid) : 0) ==
+			 sim_resident(vm->rec->uuid) || lender->due & DUE_RESYNC || lost_unread(vm),
 		 "VM %s: %llu blocks by count, %llu in memory", lend_vm_name(vm),
-		 (unsigned long long)vm_resident(vm),
+		 (unsigned long long)account_resident(vm),
 		 (unsigned long long)sim_resident(vm->rec->uuid));
 }
 
@@ -66,7 +66,7 @@ static void check_window_waits(const struct fake_window *w)
 			for (uint32_t s = 0; s < w->slots; s++)
 				SIM_MUST(w->told[s] != world->module.daemons + 1 ||
 					 w->word[s] != MEMLEASE_SLOT_COMMITTED ||
-					 wait_has(vm, (enum memlease_region)r, s),
+					 waiting_has(vm, (enum memlease_region)r, s),
 					 "a task waits at slot %u of %s, and nobody knows", s, w->name);
 		}
 	}
@@ -99,7 +99,7 @@ void check_told(void)
 {
 	struct lend_vm *vm = NULL;
 
-	while (world->served && !lender->resync && (vm = lend_vm_next(lender, vm))) {
+	while (world->served && !(lender->due & DUE_RESYNC) && (vm = lend_vm_next(lender, vm))) {
 		for (int r = 0; r < MEMLEASE_REGION_COUNT; r++)
 			check_told_of(vm, (enum memlease_region)r);
 	}
@@ -111,14 +111,14 @@ void check_guarantees(void)
 	struct lend_vm *vm = NULL;
 
 	/* Turns are bounded; memory errors can take what was promised. */
-	if (!world->served || lender->serve_more || lender->resync ||
+	if (!world->served || lender->due & (DUE_SERVE | DUE_RESYNC) ||
 	    table_count(t, BLOCK_RETIRED) > lender->source_blocks)
 		return;
 	while ((vm = lend_vm_next(lender, vm)))
-		SIM_MUST(!vm->waiting || vm_resident(vm) >= vm->rec->spec.guarantee_blocks ||
+		SIM_MUST(!queue_count(&vm->queue) || account_resident(vm) >= vm->rec->spec.guarantee_blocks ||
 			 (!table_count(t, BLOCK_CLEAN) && fake_supply_empty(&world->module)),
 			 "VM %s waits with %llu of %llu promised, %u are clean", lend_vm_name(vm),
-			 (unsigned long long)vm_resident(vm),
+			 (unsigned long long)account_resident(vm),
 			 (unsigned long long)vm->rec->spec.guarantee_blocks,
 			 table_count(t, BLOCK_CLEAN));
 }

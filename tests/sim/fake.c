@@ -32,13 +32,17 @@ static struct fake_window *window_of(const struct sim_region *r)
 	return world->served ? fake_named(&world->module, r->name) : NULL;
 }
 
-bool sim_behind(const struct sim_region *r, uint64_t slot)
+/* w: the region's window, on the reserved backend. */
+static bool behind(const struct sim_region *r, const struct fake_window *w, uint64_t slot)
 {
-	struct fake_window *w = window_of(r);
-
 	if (!world->served)
 		return r->behind[slot] != 0;
 	return w && MEMLEASE_SLOT_STATE(w->word[slot]) == MEMLEASE_SLOT_RESIDENT;
+}
+
+bool sim_behind(const struct sim_region *r, uint64_t slot)
+{
+	return behind(r, window_of(r), slot);
 }
 
 uint64_t *sim_content(struct sim_region *r, uint64_t slot)
@@ -52,10 +56,11 @@ uint64_t *sim_content(struct sim_region *r, uint64_t slot)
 
 static uint64_t count_region(const struct sim_region *r)
 {
+	const struct fake_window *w = r ? window_of(r) : NULL;
 	uint64_t n = 0;
 
 	for (uint64_t i = 0; r && i < r->blocks; i++)
-		n += sim_behind(r, i);
+		n += behind(r, w, i);
 	return n;
 }
 
@@ -70,35 +75,50 @@ uint64_t sim_resident(const char *uuid)
 	return n + count_region(sim_region_find(name));
 }
 
-/* By the table's file: was the block put there by a touch of which no daemon has read yet? */
-static bool unread(const struct sim_region *r, uint64_t slot)
+/* The words of the table's file; how many there are. */
+static uint64_t read_table(uint64_t word[FAKE_BLOCKS_MAX])
 {
-	uint64_t word;
 	char path[128];
 	ssize_t n;
 	int fd;
 
-	if (!sim_behind(r, slot))
-		return false;
 	snprintf(path, sizeof(path), "%s/blocks", world->state);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
-	n = pread(fd, &word, sizeof(word),
-		  4096 + 8 * (off_t)MEMLEASE_SLOT_BLOCK(window_of(r)->word[slot]));
+		return 0;
+	n = pread(fd, word, FAKE_BLOCKS_MAX * sizeof(*word), 4096);
 	close(fd);
-	return n == (ssize_t)sizeof(word) && block_unpack(word).state == BLOCK_OFFERED;
+	return n < 0 ? 0 : (uint64_t)n / sizeof(*word);
+}
+
+/* By the table: blocks that a touch put there of which no daemon has read yet. */
+static uint64_t unread(const struct sim_region *r, const uint64_t *word, uint64_t words)
+{
+	const struct fake_window *w = window_of(r);
+	uint64_t n = 0;
+
+	for (uint64_t s = 0; s < r->blocks; s++) {
+		uint64_t block = behind(r, w, s) ? MEMLEASE_SLOT_BLOCK(w->word[s]) : words;
+
+		n += block < words && block_unpack(word[block]).state == BLOCK_OFFERED;
+	}
+	return n;
 }
 
 uint64_t sim_unseen(const char *uuid)
 {
-	uint64_t n = 0;
+	uint64_t word[FAKE_BLOCKS_MAX], n = 0;
+	uint64_t words = world->served ? read_table(word) : 0;
 
 	for (int i = 0; i < SIM_REGIONS_MAX; i++) {
 		const struct sim_region *r = &world->regions[i];
 
-		for (uint64_t s = 0; strncmp(r->name, uuid, 36) == 0 && s < r->blocks; s++)
-			n += world->served ? unread(r, s) : r->unseen[s] && r->behind[s];
+		if (strncmp(r->name, uuid, 36) != 0)
+			continue;
+		if (world->served)
+			n += unread(r, word, words);
+		for (uint64_t s = 0; !world->served && s < r->blocks; s++)
+			n += r->unseen[s] && r->behind[s];
 	}
 	return n;
 }
@@ -178,6 +198,34 @@ static int fake_remove(struct backend *b, const char *name)
 	return 0;
 }
 
+static int fake_each(struct backend *b, int (*one)(void *ctx, const char *name), void *ctx)
+{
+	int ret = 0;
+
+	(void)b;
+	for (int i = 0; ret == 0 && i < SIM_REGIONS_MAX; i++) {
+		if (world->regions[i].name[0])
+			ret = one(ctx, world->regions[i].name);
+	}
+	return ret;
+}
+
+/* No record is ever lost here, wherever a daemon is killed: so no region is ever left. */
+static int fake_left(struct backend *b, const char *name, struct backend_left *left)
+{
+	(void)b;
+	*left = (struct backend_left){ .open = true };
+	SIM_MUST(!sim_region_find(name), "region %s is of no VM", name);
+	return -ENOENT;
+}
+
+static int fake_discard(struct backend *b, const char *name,
+			void (*gone)(void *ctx, uint32_t block), void *ctx)
+{
+	(void)gone, (void)ctx;
+	return fake_remove(b, name);
+}
+
 /* The block must be behind no other slot of any region. */
 static void check_owner(const struct sim_region *own, uint64_t slot, uint32_t block)
 {
@@ -252,6 +300,9 @@ static const struct backend_ops fake_ops = {
 	.open = fake_open,
 	.close = fake_close,
 	.remove = fake_remove,
+	.each = fake_each,
+	.left = fake_left,
+	.discard = fake_discard,
 	.map = fake_map,
 	.unmap = fake_unmap,
 	.resident_bytes = fake_resident_bytes,

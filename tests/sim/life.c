@@ -28,39 +28,6 @@ static void die_here(const char *where)
 	_exit(SIM_CRASHED);
 }
 
-static void on_served(void *ctx, struct lend_vm *vm, enum memlease_region region, uint64_t slot)
-{
-	(void)ctx;
-	(void)vm;
-	(void)region;
-	(void)slot;
-	world->woken++;
-}
-
-static void on_config(void *ctx, struct lend_vm *vm)
-{
-	(void)ctx;
-	(void)vm;
-}
-
-static void on_guest_event(void *ctx, struct lend_vm *vm, enum memlease_event_type type,
-			   uint32_t seq, uint64_t a, uint64_t b)
-{
-	struct sim_region *r = type == MEMLEASE_EV_RETIRED ?
-			       sim_region_of(vm, (enum memlease_region)seq) : NULL;
-
-	(void)ctx;
-	(void)b;
-	if (r)
-		r->told[a] = true;
-}
-
-static void on_event(void *ctx, const struct lend_event *e)
-{
-	(void)ctx;
-	(void)e;
-}
-
 /* --- who there is --- */
 
 static struct lend_vm *some_vm(void)
@@ -143,7 +110,7 @@ static void step_create(void)
 {
 	struct vm_spec spec = { .weight = 100 };
 	struct lend_vm *vm;
-	char why[256];
+	struct ml_why why = { "" };
 
 	if (lender->vms >= SIM_VMS_MAX || regions_left() < 2 || world->seen_count + 8 > SIM_SEEN_MAX)
 		return;
@@ -153,26 +120,9 @@ static void step_create(void)
 	spec.boot_blocks = 1 + sim_random(6);
 	spec.limit_blocks = spec.boot_blocks + 1 + sim_random(50);
 	spec.guarantee_blocks = sim_chance(50) ? sim_random(spec.limit_blocks / 2 + 1) : 0;
-	if (lend_vm_create(lender, &spec, &vm, why, sizeof(why)) == 0)
+	if (lend_vm_create(lender, &spec, &vm, &why) == 0)
 		lend_vm_set_user(vm, world);
 	sim_follow_windows();
-}
-
-static void step_attach(struct lend_vm *vm)
-{
-	int i = (int)sim_random(SIM_QEMUS);
-
-	if (lend_vm_pidfd(vm) >= 0) {
-		if (sim_chance(50))
-			lend_vm_detach(vm);
-		else
-			SIM_MUST(lend_vm_attach(vm, vm->rec->pid, -1) == 0, "attach again");
-		return;
-	}
-	if (!world->qemu[i] || world->qemu_used[i])
-		return;
-	world->qemu_used[i] = true;
-	SIM_MUST(lend_vm_attach(vm, world->qemu[i], -1) == 0, "attach of a live process");
 }
 
 static void step_end(struct lend_vm *vm)
@@ -186,6 +136,28 @@ static void step_end(struct lend_vm *vm)
 	}
 	free_qemu(qemu);
 	lend_vm_end(vm, "simulated");
+}
+
+static void step_attach(struct lend_vm *vm)
+{
+	int i = (int)sim_random(SIM_QEMUS);
+
+	if (lend_vm_pidfd(vm) >= 0) {
+		/* The lender has stopped it, for what it filled at the cost of others. */
+		if (sim_has_ended(vm, 0)) {
+			step_end(vm);
+			return;
+		}
+		if (sim_chance(50))
+			lend_vm_detach(vm);
+		else
+			SIM_MUST(lend_vm_attach(vm, vm->rec->pid, -1) == 0, "attach again");
+		return;
+	}
+	if (!world->qemu[i] || world->qemu_used[i])
+		return;
+	world->qemu_used[i] = true;
+	SIM_MUST(lend_vm_attach(vm, world->qemu[i], -1) == 0, "attach of a live process");
 }
 
 static void step_borrow(struct lend_vm *vm)
@@ -252,7 +224,7 @@ static void step_touch(struct lend_vm *vm)
 				      MEMLEASE_REGION_BOOT : MEMLEASE_REGION_WINDOW;
 	uint64_t size = lend_region_blocks(vm, region), slot = sim_random(size);
 	struct sim_region *r = sim_region_of(vm, region);
-	uint64_t resident = vm_resident(vm), guarantee = vm->rec->spec.guarantee_blocks;
+	uint64_t resident = account_resident(vm), guarantee = vm->rec->spec.guarantee_blocks;
 	uint64_t more = 1 + sim_random(12);
 	bool waited;
 
@@ -262,18 +234,18 @@ static void step_touch(struct lend_vm *vm)
 
 		if (!lend_committed(vm, region, slot, 1))
 			continue;
-		resident = vm_resident(vm);
+		resident = account_resident(vm);
 		/* Who waits already is served when the event loop comes to it. */
-		served_read_all(lender);
-		waited = world->served && wait_has(vm, region, slot);
+		loan_read_all(lender);
+		waited = world->served && waiting_has(vm, region, slot);
 		ret = lend_touch(vm, region, slot);
 		if (ret == 0)
 			sim_guest_writes(r, slot);
 		else
 			world->waited++;
 		/* Touches that the lender has heard of only now count, too. */
-		if (vm_resident(vm) > resident)
-			resident = vm_resident(vm);
+		if (account_resident(vm) > resident)
+			resident = account_resident(vm);
 		SIM_MUST(ret == 0 || resident >= guarantee || waited || excused(ret),
 			 "a touch below the guarantee waits: %d, %llu of %llu resident, %u clean, supply of %u",
 			 ret, (unsigned long long)resident, (unsigned long long)guarantee,
@@ -344,7 +316,7 @@ static void see_jobs(void)
 		SIM_MUST(!vm->region[MEMLEASE_REGION_WINDOW].slots.committed,
 			 "VM %s was reset and has a window", lend_vm_name(vm));
 		/* What QEMU filled and nobody borrowed may be there still. */
-		if (!vm->foreign)
+		if (!account_foreign(vm))
 			want_zeros(vm, MEMLEASE_REGION_WINDOW, 0, r->blocks);
 	}
 }
@@ -364,18 +336,17 @@ static void step_steer(struct lend_vm *vm)
 {
 	uint64_t boot = vm->rec->spec.boot_blocks, window = vm->rec->window_blocks;
 	uint64_t blocks = boot + sim_random(window + 1);
-	char why[256];
+	struct ml_why why = { "" };
 
 	switch (sim_random(4)) {
 	case 0:
-		lend_set_limit(vm, blocks, why, sizeof(why));
+		lend_set_limit(vm, blocks, &why);
 		break;
 	case 1:
-		lend_set_guarantee(vm, sim_random(blocks + 1), why, sizeof(why));
+		lend_set_guarantee(vm, sim_random(blocks + 1), &why);
 		break;
 	case 2:
-		lend_set_target(vm, sim_chance(40) ? MEMLEASE_NO_TARGET : blocks, 1000, why,
-				sizeof(why));
+		lend_set_target(vm, sim_chance(40) ? MEMLEASE_NO_TARGET : blocks, 1000, &why);
 		break;
 	default:
 		lend_report_now(vm);
@@ -418,7 +389,7 @@ static void step_time(void)
 		sim_jump_wall((int64_t)sim_random(4000000) - 2000000);
 	if (sim_chance(60)) {
 		lender_tick(lender);
-		if (!lender->resync)
+		if (!(lender->due & DUE_RESYNC))
 			world->overflow_seen = world->module.rings.overflow;
 		check_told();
 	}
@@ -476,10 +447,10 @@ static void step_move(void)
 	uint32_t block = (uint32_t)sim_random(world->module.blocks);
 	struct block_word w;
 
-	served_read_all(lender);
+	loan_read_all(lender);
 	w = table_word(&lender->pool.table, block);
 	if (w.state == BLOCK_LENT)
-		compact_move(lender, block, (uint32_t)sim_random(lender->pool.area_count));
+		loan_move(lender, block, (uint32_t)sim_random(lender->pool.area_count));
 }
 
 /* Somebody who is no QEMU that the daemon knows had it open, and closes it. */
@@ -496,10 +467,10 @@ static void step_events(void)
 	fake_waiters_look(&world->module);
 	lender_events(lender);
 	check_waits();
-	for (int i = 0; lender->serve_more && i < 4; i++)
+	for (int i = 0; lender->due & DUE_SERVE && i < 4; i++)
 		lender_work(lender);
 	check_guarantees();
-	if (!lender->resync)
+	if (!(lender->due & DUE_RESYNC))
 		world->overflow_seen = world->module.rings.overflow;
 }
 
@@ -600,26 +571,28 @@ static void finish(void)
 
 void sim_life(void)
 {
-	const struct lend_hooks hooks = { on_served, on_config, on_guest_event, on_event, NULL };
 	const struct lender_config config = {
 		.state_dir = world->state, .ledger_path = world->ledger,
 		.pool_blocks = SIM_POOL_BLOCKS, .period_s = SIM_PERIOD_S, .clock = &sim_clock,
 		.overbook_percent = world->seed % 3 ? 150 : 0,
+		.slice_blocks = world->seed % 4 ? 1 + (uint32_t)world->seed % 9 : 0,
 	};
 	int ret;
 
 	ml_step_hook = die_here;
-	lend_slice_blocks = world->seed % 4 ? 1 + (uint32_t)world->seed % 9 : LEND_SLICE_BLOCKS;
 	signal(SIGXFSZ, SIG_IGN);
-	ret = lender_open_on(&lender, &config, &hooks, sim_backend(),
+	ret = lender_open_on(&lender, &config, &sim_hooks, sim_backend(),
 			     LENDER_LEDGER_INLINE | LENDER_NO_ZEROING);
 	SIM_MUST(ret == 0, "the lender does not open: %s", strerror(-ret));
 	world->alive_ns = world->boot_ns;
 	sim_all_seen();
 	world->overflow_seen = world->module.rings.overflow;
 	sim_follow_windows();
-	for (struct lend_vm *vm = NULL; (vm = lend_vm_next(lender, vm));)
+	for (struct lend_vm *vm = NULL; (vm = lend_vm_next(lender, vm));) {
 		lend_vm_set_user(vm, world);
+		if (vm->rec->broken == MEMLEASE_BROKEN_TOUCH)
+			sim_has_ended(vm, -1);	/* killed while the lender came up */
+	}
 	for (int i = 0; i < SIM_REGIONS_MAX; i++)
 		memset(world->regions[i].told, 0, sizeof(world->regions[i].told));
 	send_resets_again();

@@ -7,6 +7,8 @@
 sim=build/sim/memlease-sim
 new=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
+times=${MEMLEASE_TEST_LONG:+5}
+
 echo 1..5
 run()
 {
@@ -20,8 +22,8 @@ run()
 	fi
 }
 run 1 --seed 5000 --seeds 100
-run 2 --seed "$new" --seeds 50
+run 2 --seed "$new" --seeds $((50 * ${times:-1}))
 run 3 --served --seed 5000 --seeds 150
-run 4 --served --seed "$new" --seeds 50
+run 4 --served --seed "$new" --seeds $((50 * ${times:-1}))
 # Memory that QEMU had put into its files, and a daemon that dies while it comes up.
 run 5 --seed 77038

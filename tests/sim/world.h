@@ -13,7 +13,11 @@
 #include <sys/types.h>
 
 #include "../../host/base/wide.h"
-#include "../../host/lend/lender.h"
+#include "../../host/lend/account.h"
+#include "../../host/lend/lend.h"
+#include "../../host/lend/loan.h"
+#include "../../host/lend/open.h"
+#include "../../host/lend/waiting.h"
 
 void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 #define SIM_MUST(cond, ...) \
@@ -23,6 +27,7 @@ void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretur
 	} while (0)
 #define FAKE_MUST SIM_MUST
 #include "../lib/fake_pool.h"
+#include "../lib/lend_validate.h"
 
 #define SIM_POOL_BLOCKS 64
 #define SIM_RANGES 4		/* of the stand-in for the module, far apart; one block more in all */
@@ -142,6 +147,11 @@ void sim_check_mapped(void);
 
 /* The daemon's, while it lives. */
 extern struct lender *lender;
+
+/* hooks.c: what the lender tells. */
+extern const struct lend_hooks sim_hooks;
+/* Has the VM's QEMU ended? Within limit_ms; -1: however long that takes. */
+bool sim_has_ended(const struct lend_vm *vm, int limit_ms);
 
 /* checks.c: the table, the backend and what guests expect agree; counts; meters; the ledger at the end. */
 void check_world(void);

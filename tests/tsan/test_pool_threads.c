@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The pool under several threads, built with ThreadSanitizer. Each block has a plain
- * variable as its contents: who was lent it writes there, who zeroes it clears it. So a
- * block with two owners, one that is lent dirty, or a change that another thread may see
+ * variable as its contents: a user that it was lent to writes there, a worker that zeroes it
+ * clears it. So a block with two owners, one that is lent dirty, or a change that another thread may see
  * out of order is found, by an assertion or as a data race.
  */
 #include "../unit/pool_rig.h"
@@ -297,7 +297,7 @@ static void threads_share_a_few_blocks(void **state)
 	free(s);
 }
 
-/* Memory errors meanwhile: whose they are, nobody gets them again. */
+/* Memory errors meanwhile: a block that is retired, free or not, is never lent again. */
 static void *retires(void *arg)
 {
 	struct shared *s = arg;

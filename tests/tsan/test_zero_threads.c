@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * pool/zero under ThreadSanitizer: several workers, several threads that use up clean blocks
- * and dirty them again, an owner who kicks, waits and looks. Every block that somebody gets
- * holds zeros, and what he writes into it is his alone.
+ * and dirty them again, an owner that kicks, waits and looks. Every block that a thread gets
+ * holds zeros, and no other thread writes into it meanwhile.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +32,7 @@ struct user {
 	uint32_t used;
 };
 
-/* A block that is clean; whoever finds none counts as waiting until there is one. */
+/* A block that is clean; a thread that finds none counts as waiting until there is one. */
 static uint32_t get(struct user *u)
 {
 	uint32_t block = toy_any(u->toy, TOY_CLEAN, TOY_USED);
@@ -134,7 +134,7 @@ static void crowd(uint64_t bytes_per_s)
 		users[i] = (struct user){ .toy = &toy, .zero = z, .waiting = &waiting, .seed = i * 77 };
 		assert_int_equal(pthread_create(&users[i].thread, NULL, use, &users[i]), 0);
 	}
-	/* The owner: tells who waits, and looks, until all have had what they wanted. */
+	/* The owner: says how many threads wait, and looks, until all have had what they wanted. */
 	do {
 		zero_waiting(z, atomic_load(&waiting));
 		zero_kick(z);

@@ -21,7 +21,10 @@
 #include <sys/wait.h>
 
 #include "../../host/base/log.h"
-#include "../../host/lend/lender.h"
+#include "../../host/lend/lend.h"
+#include "../../host/lend/loan.h"
+#include "../../host/lend/open.h"
+#include "../lib/lend_validate.h"
 #include "scratch.h"
 
 #define POOL_BLOCKS 24
@@ -32,7 +35,7 @@
 #define WINDOW MEMLEASE_REGION_WINDOW
 
 struct seen {
-	unsigned int events[LEND_EV_MISMATCH + 1];
+	unsigned int events[LEND_EV_TYPES];
 	unsigned int served, config, report_now, target, retired;
 	uint64_t served_slot, retired_slot;
 };
@@ -43,14 +46,14 @@ struct fixture {
 	struct lend_hooks hooks;
 	struct lender *l;
 	struct seen seen;
-	uint64_t boot_ns;
+	uint64_t boot_ns, step_ns;	/* the time, and by how much each look at it moves it on */
 	int64_t wall_ms;
 	struct ml_clock clock;
 };
 
 static inline uint64_t fake_boot_ns(void *ctx)
 {
-	return ((struct fixture *)ctx)->boot_ns;
+	return ((struct fixture *)ctx)->boot_ns += ((struct fixture *)ctx)->step_ns;
 }
 
 static inline int64_t fake_wall_ms(void *ctx)
@@ -101,6 +104,13 @@ static inline void on_event(void *ctx, const struct lend_event *e)
 	((struct fixture *)ctx)->seen.events[e->type]++;
 }
 
+/* Jobs are done in slices of so many blocks, by the next lender too. */
+static inline void set_slices(struct fixture *f, uint32_t blocks)
+{
+	f->config.slice_blocks = blocks;
+	f->l->slice_blocks = blocks;
+}
+
 static inline int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -136,13 +146,13 @@ static inline struct lend_vm *make_vm(struct fixture *f, const char *name, uint6
 	struct vm_spec spec = { .boot_blocks = boot, .limit_blocks = limit,
 				.guarantee_blocks = guarantee, .weight = 100 };
 	struct lend_vm *vm = NULL;
-	char why[256] = "";
+	struct ml_why why = { "" };
 
 	snprintf(spec.name, sizeof(spec.name), "%s", name);
 	snprintf(spec.tenant, sizeof(spec.tenant), "acme");
 	snprintf(spec.plan, sizeof(spec.plan), "small");
-	if (lend_vm_create(f->l, &spec, &vm, why, sizeof(why)) < 0)
-		fail_msg("create %s: %s", name, why);
+	if (lend_vm_create(f->l, &spec, &vm, &why) < 0)
+		fail_msg("create %s: %s", name, why.text);
 	return vm;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../../host/pool/area.h"
+#include "../../host/pool/pool.h"
 #include "scratch.h"
 
 #define RIG_BLOCKS 100

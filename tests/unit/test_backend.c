@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pool/file.c, the backend `file`, on a real tmpfs, and hugetlbfs where there is any. */
+/* pool/backend_file.c, the backend `file`, on a real tmpfs, and hugetlbfs where there is any. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

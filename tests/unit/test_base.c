@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* base/: sizes, names, mapped files, UUIDs. */
+/* base/: sizes, names, mapped files, UUIDs, refusals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +13,7 @@
 #include "../../host/base/file.h"
 #include "../../host/base/name.h"
 #include "../../host/base/size.h"
+#include "../../host/base/why.h"
 #include "scratch.h"
 
 static void sizes_parse_exactly(void **state)
@@ -130,12 +131,32 @@ static void lines_and_uuids(void **state)
 	assert_int_equal(ml_read_line(AT_FDCWD, "/nowhere", small, sizeof(small)), -ENOENT);
 }
 
+static void refusals_say_why(void **state)
+{
+	char longer[2 * ML_WHY_BYTES];
+	struct ml_why why = { "what was there before" };
+
+	(void)state;
+	assert_int_equal(ml_refuse(&why, -EINVAL, "%d of %s", 3, "four"), -EINVAL);
+	assert_string_equal(why.text, "3 of four");
+	/* Words in front of what is there. */
+	assert_int_equal(ml_refuse(&why, -ENOSPC, "queue %u: %s", 1, why.text), -ENOSPC);
+	assert_string_equal(why.text, "queue 1: 3 of four");
+	assert_int_equal(ml_refuse(&why, 0, "out of memory"), 0);
+	assert_string_equal(why.text, "out of memory");
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	assert_int_equal(ml_refuse(&why, -E2BIG, "%s", longer), -E2BIG);
+	assert_int_equal(strlen(why.text), ML_WHY_BYTES - 1);
+	assert_memory_equal(why.text, longer, ML_WHY_BYTES - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_parse_exactly), cmocka_unit_test(sizes_print),
 		cmocka_unit_test(names), cmocka_unit_test(mapped_files_survive),
-		cmocka_unit_test(lines_and_uuids),
+		cmocka_unit_test(lines_and_uuids), cmocka_unit_test(refusals_say_why),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,8 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../host/base/block.h"
 #include "../../host/bill/bill.h"
 #include "../../host/bill/rate.h"
+#include "../../host/bill/report.h"
 
 #define HOUR_MS 3600000LL
 #define T0_MS 1795219200000LL	/* 2026-11-21 00:00 UTC */
@@ -49,7 +51,7 @@ static void sql(sqlite3 *db, const char *text)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char why[300];
+	struct ml_why why;
 	int fd;
 
 	strcpy(f->path, "/tmp/test_bill.XXXXXX");
@@ -59,7 +61,7 @@ static int setup(void **state)
 	assert_int_equal(sqlite3_open(f->path, &f->db), SQLITE_OK);
 	sql(f->db, ml_embedded_ledger_sql);
 	sql(f->db, "PRAGMA user_version = 1; PRAGMA synchronous = OFF");
-	assert_int_equal(plans_parse(plans_text, "test", &f->plans, why, sizeof(why)), 0);
+	assert_int_equal(plans_parse(plans_text, "test", &f->plans, &why), 0);
 	*state = f;
 	return 0;
 }
@@ -102,11 +104,11 @@ static void add_usage(struct fixture *f, int64_t vm, int64_t start, int64_t unti
 static struct bill *query(struct fixture *f, struct bill_filter filter)
 {
 	struct bill *bill = NULL;
-	char why[300] = "";
-	int err = bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why));
+	struct ml_why why = { "" };
+	int err = bill_query(f->path, f->plans, &filter, &bill, &why);
 
 	if (err)
-		fail_msg("bill_query: %d, %s", err, why);
+		fail_msg("bill_query: %d, %s", err, why.text);
 	return bill;
 }
 
@@ -115,7 +117,7 @@ static struct bill *query(struct fixture *f, struct bill_filter filter)
 static void golden_amounts(void **state)
 {
 	const struct plan std = { "std", 6000000, 500000, 2000000 };
-	const uint64_t gib_hour = RATE_BLOCK_NS_PER_GIB_HOUR;
+	const uint64_t gib_hour = ML_BLOCK_NS_PER_GIB_HOUR;
 	int64_t micro;
 
 	(void)state;
@@ -152,7 +154,8 @@ static void sums_overflow(void **state)
 	struct fixture *f = *state;
 	struct bill_filter filter = { ALL };
 	struct bill *bill = NULL;
-	char why[300], text[200];
+	struct ml_why why;
+	char text[200];
 
 	/* Amounts of 10^16 micros: a thousand of them pass 2^63. */
 	sql(f->db, "BEGIN");
@@ -160,22 +163,22 @@ static void sums_overflow(void **state)
 	for (int i = 0; i < 1000; i++)
 		add_usage(f, vm, T0_MS + i, T0_MS + i + 1, INT64_MAX, INT64_MAX, INT64_MAX);
 	sql(f->db, "COMMIT");
-	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why)), -EOVERFLOW);
-	assert_non_null(strstr(why, "narrow"));
+	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, &why), -EOVERFLOW);
+	assert_non_null(strstr(why.text, "narrow"));
 	assert_null(bill);
 	/* Usage alone has room: 128 bits. */
 	snprintf(text, sizeof(text), "UPDATE vm SET plan = 'odd'");
 	sql(f->db, text);
 	sql(f->db, "UPDATE usage SET committed_block_ns = 0");
 	bill = query(f, filter);
-	assert_true(bill->total.resident_block_ns == (bill_u128)INT64_MAX * 1000);
+	assert_true(bill->total.resident_block_ns == (ml_u128)INT64_MAX * 1000);
 	bill_free(bill);
 }
 
 static void lines_and_filters(void **state)
 {
 	struct fixture *f = *state;
-	int64_t gib = (int64_t)RATE_BLOCK_NS_PER_GIB_HOUR;
+	int64_t gib = (int64_t)ML_BLOCK_NS_PER_GIB_HOUR;
 	struct bill *bill;
 	int64_t b1, a1, a2;
 
@@ -233,7 +236,7 @@ static void lines_and_filters(void **state)
 static void missing_plan(void **state)
 {
 	struct fixture *f = *state;
-	int64_t gib = (int64_t)RATE_BLOCK_NS_PER_GIB_HOUR;
+	int64_t gib = (int64_t)ML_BLOCK_NS_PER_GIB_HOUR;
 	int64_t gone = add_vm(f, "ann", "a", "gone"), std = add_vm(f, "bob", "b", "std");
 	struct bill *bill;
 	json_t *json, *lines;
@@ -263,27 +266,27 @@ static void refusals(void **state)
 	struct fixture *f = *state;
 	struct bill_filter filter = { ALL };
 	struct bill *bill = NULL;
-	char why[300];
+	struct ml_why why;
 	int64_t vm;
 
-	assert_int_equal(bill_query("/nonexistent/l.db", f->plans, &filter, &bill, why, sizeof(why)), -ENOENT);
-	assert_non_null(strstr(why, "/nonexistent/l.db"));
-	assert_int_equal(bill_query("/etc/passwd", f->plans, &filter, &bill, why, sizeof(why)), -EIO);
+	assert_int_equal(bill_query("/nonexistent/l.db", f->plans, &filter, &bill, &why), -ENOENT);
+	assert_non_null(strstr(why.text, "/nonexistent/l.db"));
+	assert_int_equal(bill_query("/etc/passwd", f->plans, &filter, &bill, &why), -EIO);
 	sql(f->db, "PRAGMA user_version = 2");
-	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why)), -EPROTO);
-	assert_non_null(strstr(why, "version 2"));
+	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, &why), -EPROTO);
+	assert_non_null(strstr(why.text, "version 2"));
 	sql(f->db, "PRAGMA user_version = 1");
 
 	vm = add_vm(f, "t", "v", "std");
 	add_usage(f, vm, T0_MS, T0_MS + 1, -1, 0, 0);
-	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why)), -EUCLEAN);
+	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, &why), -EUCLEAN);
 	sql(f->db, "DELETE FROM usage");
 	add_usage(f, vm, T0_MS, T0_MS - 1, 1, 0, 0);
-	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why)), -EUCLEAN);
-	assert_non_null(strstr(why, "edited"));
+	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, &why), -EUCLEAN);
+	assert_non_null(strstr(why.text, "edited"));
 	sql(f->db, "DELETE FROM usage");
 	add_usage(f, vm, INT64_MIN + 1, INT64_MAX, 1, 0, 0);
-	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why)), -EOVERFLOW);
+	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, &why), -EOVERFLOW);
 	assert_null(bill);
 }
 
@@ -292,15 +295,16 @@ static void too_many_lines(void **state)
 	struct fixture *f = *state;
 	struct bill_filter filter = { ALL, .by = BILL_BY_PERIOD };
 	struct bill *bill = NULL;
-	char why[300], text[300];
+	struct ml_why why;
+	char text[300];
 
 	add_vm(f, "t", "v", "std");
 	snprintf(text, sizeof(text),
 		 "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
 		 " INSERT INTO usage SELECT 1, i, i + 1, 1, 1, 1, 1, 1, 1, 1 FROM n", BILL_LINES_MAX);
 	sql(f->db, text);
-	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, why, sizeof(why)), -E2BIG);
-	assert_non_null(strstr(why, "narrow"));
+	assert_int_equal(bill_query(f->path, f->plans, &filter, &bill, &why), -E2BIG);
+	assert_non_null(strstr(why.text, "narrow"));
 	filter.by = BILL_BY_VM;
 	bill = query(f, filter);
 	assert_int_equal(bill->count, 1);

@@ -10,11 +10,13 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../../host/bill/decimal.h"
 #include "../../host/bill/plans.h"
+#include "../../host/bill/report.h"
 
 static void decimal_exact(void **state)
 {
@@ -52,27 +54,27 @@ static void decimal_refused(void **state)
 
 static void decimal_text(void **state)
 {
-	char text[DECIMAL_TEXT_MAX], wide[U128_TEXT_MAX];
+	char text[DECIMAL_TEXT_MAX], wide[ML_U128_TEXT];
 
 	(void)state;
 	assert_string_equal(decimal_format(0, 6, text), "0.000000");
 	assert_string_equal(decimal_format(1, 6, text), "0.000001");
 	assert_string_equal(decimal_format(1234567890, 6, text), "1234.567890");
 	assert_string_equal(decimal_format(INT64_MAX, 6, text), "9223372036854.775807");
-	assert_string_equal(u128_format(0, wide), "0");
-	assert_string_equal(u128_format((unsigned __int128)UINT64_MAX + 1, wide), "18446744073709551616");
-	assert_string_equal(u128_format(~(unsigned __int128)0, wide),
+	assert_string_equal(ml_u128_text(0, wide), "0");
+	assert_string_equal(ml_u128_text((unsigned __int128)UINT64_MAX + 1, wide), "18446744073709551616");
+	assert_string_equal(ml_u128_text(~(unsigned __int128)0, wide),
 			    "340282366920938463463374607431768211455");
 }
 
 static void embedded_plans(void **state)
 {
-	char why[300];
+	struct ml_why why;
 	plans_auto struct plans *plans = NULL;
 	const struct plan *plan;
 
 	(void)state;
-	assert_int_equal(plans_load(NULL, &plans, why, sizeof(why)), 0);
+	assert_int_equal(plans_load(NULL, &plans, &why), 0);
 	assert_string_equal(plans_currency(plans), "EUR");
 	assert_true(plans_count(plans) >= 1);
 	plan = plans_find(plans, "standard");
@@ -86,14 +88,14 @@ static void embedded_plans(void **state)
 
 static void plans_as_json(void **state)
 {
-	char why[300];
+	struct ml_why why;
 	plans_auto struct plans *plans = NULL;
 	json_t *json, *first;
 
 	(void)state;
 	assert_int_equal(plans_parse("{\"currency\": \"CHF\", \"plans\": {\"z\": {\"resident\": \"10\","
 				     "\"committed\": \"0\", \"guarantee\": \"0.500\"}, \"a\": {\"resident\": \"1\","
-				     "\"committed\": \"2\", \"guarantee\": \"3\"}}}", "t", &plans, why, sizeof(why)), 0);
+				     "\"committed\": \"2\", \"guarantee\": \"3\"}}}", "t", &plans, &why), 0);
 	json = plans_to_json(plans);
 	assert_string_equal(json_string_value(json_object_get(json, "currency")), "CHF");
 	assert_int_equal(json_array_size(json_object_get(json, "plans")), 2);
@@ -133,21 +135,22 @@ static void plans_refused(void **state)
 		{ PLAN("\"x\":7"), "must be an object" },
 	};
 	struct plans *plans = NULL;
-	char why[300];
+	struct ml_why why;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		why[0] = '\0';
-		assert_int_equal(plans_parse(bad[i].text, "p.json", &plans, why, sizeof(why)), -EINVAL);
-		if (!strstr(why, bad[i].says) || !strstr(why, "p.json"))
-			fail_msg("case %zu says: %s", i, why);
+		why.text[0] = '\0';
+		assert_int_equal(plans_parse(bad[i].text, "p.json", &plans, &why), -EINVAL);
+		if (!strstr(why.text, bad[i].says) || !strstr(why.text, "p.json"))
+			fail_msg("case %zu says: %s", i, why.text);
 		assert_null(plans);
 	}
 }
 
 static void plans_from_file(void **state)
 {
-	char path[] = "/tmp/test_bill_plans.XXXXXX", why[300];
+	char path[] = "/tmp/test_bill_plans.XXXXXX";
+	struct ml_why why;
 	plans_auto struct plans *plans = NULL;
 	const char *text = PLAN("\"x\":" PRICES("\"1\"", "\"1\"", "\"1\""));
 	int fd = mkstemp(path);
@@ -155,19 +158,19 @@ static void plans_from_file(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	assert_int_equal(plans_load(path, &plans, why, sizeof(why)), 0);
+	assert_int_equal(plans_load(path, &plans, &why), 0);
 	assert_int_equal(plans_find(plans, "x")->resident_nano, 1000000000);
 	plans_free(plans);
 	plans = NULL;
 	assert_int_equal(write(fd, "\0", 1), 1);
-	assert_int_equal(plans_load(path, &plans, why, sizeof(why)), -EINVAL);
+	assert_int_equal(plans_load(path, &plans, &why), -EINVAL);
 	assert_int_equal(ftruncate(fd, PLANS_FILE_MAX_BYTES + 1), 0);
-	assert_int_equal(plans_load(path, &plans, why, sizeof(why)), -E2BIG);
+	assert_int_equal(plans_load(path, &plans, &why), -E2BIG);
 	close(fd);
 	unlink(path);
-	assert_int_equal(plans_load(path, &plans, why, sizeof(why)), -ENOENT);
-	assert_non_null(strstr(why, path));
-	assert_int_equal(plans_load("/", &plans, why, sizeof(why)), -EIO);
+	assert_int_equal(plans_load(path, &plans, &why), -ENOENT);
+	assert_non_null(strstr(why.text, path));
+	assert_int_equal(plans_load("/", &plans, &why), -EIO);
 }
 
 int main(void)

@@ -321,7 +321,7 @@ static void qemu_leaves_alone_what_was_set(void **state)
 static void qemu_with_disk(void **state)
 {
 	struct qemu_spec spec = {
-		.qemu = "q", .cpus = 1, .disk = "a,b.qcow2", .disk_format = "qcow2", .detach = true,
+		.qemu = "q", .cpus = 1, .disk = "a,b.qcow2", .disk_format = "qcow2", .detach = true, .console_log = 12,
 	};
 	auto_words struct words words = { 0 };
 
@@ -330,7 +330,8 @@ static void qemu_with_disk(void **state)
 	assert_non_null(value_of(&words, "-drive", "file=a,,b.qcow2,"));
 	assert_non_null(value_of(&words, "-drive", "cache=writeback"));
 	assert_non_null(value_of(&words, "-netdev", "user"));
-	assert_non_null(value_of(&words, "-chardev", "path=/run/vm/web1.console.sock,server=on,wait=off,logfile=/run/vm/web1.console.log"));
+	assert_non_null(value_of(&words, "-chardev", "path=/run/vm/web1.console.sock,server=on,wait=off,logfile=/dev/fdset/99"));
+	assert_string_equal(value_of(&words, "-add-fd", ""), "fd=12,set=99");
 	assert_string_equal(value_of(&words, "-serial", ""), "chardev:console");
 	assert_null(value_of(&words, "-append", ""));
 }

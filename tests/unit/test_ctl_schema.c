@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "../../host/ctl/commands.h"
 #include "../../host/ctl/schema.h"
 #include "../../host/lend/lend.h"
 
@@ -22,11 +23,11 @@ static struct ctl_schema *schema;
 
 static int load(void **state)
 {
-	char why[128] = "";
+	struct ml_why why = { "" };
 
 	(void)state;
-	if (ctl_schema_load(&schema, ml_embedded_schema_json, why, sizeof(why))) {
-		fprintf(stderr, "schema.json: %s\n", why);
+	if (ctl_schema_load(&schema, ml_embedded_schema_json, &why)) {
+		fprintf(stderr, "schema.json: %s\n", why.text);
 		return -1;
 	}
 	return 0;
@@ -43,15 +44,15 @@ static int unload(void **state)
 static void expect(const char *command, const char *args_text, int want, const char *words)
 {
 	json_t *args = args_text ? json_loads(args_text, 0, NULL) : NULL;
-	char why[640] = "";
+	struct ml_why why = { "" };
 	int ret;
 
 	assert_true(!args_text || args);
-	ret = ctl_schema_check(schema, command, args, why, sizeof(why));
+	ret = ctl_schema_check(schema, command, args, &why);
 	json_decref(args);
-	if (ret != want || (words && !strstr(why, words)))
+	if (ret != want || (words && !strstr(why.text, words)))
 		fail_msg("%s %s: %d, \"%s\"; expected %d with \"%s\"", command,
-			 args_text ? args_text : "", ret, why, want, words ? words : "");
+			 args_text ? args_text : "", ret, why.text, want, words ? words : "");
 }
 
 #define CREATE(more) "{\"name\": \"a\", \"tenant\": \"t\", \"plan\": \"p\", \"boot\": 2097152, " \
@@ -125,7 +126,7 @@ static void test_types_and_bounds(void **state)
 	expect("vm-create", CREATE(", \"weight\": null"), -EINVAL, "null");
 	expect("vm-create", CREATE(", \"guarantee\": \"1G\""), -EINVAL, "\"1G\"");
 	expect("vm-create", CREATE(", \"guarantee\": 4503599627370496"), 0, NULL);
-	expect("vm-create", CREATE(", \"guarantee\": 4503599627370497"), -EINVAL, "size in bytes");
+	expect("vm-create", CREATE(", \"guarantee\": 4503599627370497"), -EINVAL, "from 0 to 4P");
 	expect("vm-set", "{\"name\": \"a\", \"target\": true}", -EINVAL, "or null");
 	expect("query-bill", "{\"by\": \"year\"}", -EINVAL, "vm, tenant, period");
 	expect("query-bill", "{\"by\": \"v\"}", -EINVAL, "vm, tenant, period");
@@ -139,7 +140,7 @@ static void test_types_and_bounds(void **state)
 static void test_long_value(void **state)
 {
 	static char args[9000];
-	char why[640];
+	struct ml_why why;
 	json_t *json;
 
 	(void)state;
@@ -148,9 +149,9 @@ static void test_long_value(void **state)
 	memcpy(args + sizeof(args) - 3, "\"}", 3);
 	json = json_loads(args, 0, NULL);
 	assert_non_null(json);
-	assert_int_equal(ctl_schema_check(schema, "query-vm", json, why, sizeof(why)), -EINVAL);
-	assert_in_range(strlen(why), 100, 300);
-	assert_non_null(strstr(why, "yyy..."));
+	assert_int_equal(ctl_schema_check(schema, "query-vm", json, &why), -EINVAL);
+	assert_in_range(strlen(why.text), 100, 300);
+	assert_non_null(strstr(why.text, "yyy..."));
 	json_decref(json);
 }
 
@@ -176,15 +177,32 @@ static void test_bad_schemas(void **state)
 		"{\"commands\": {\"a\": {\"arguments\": {}}, \"a\": {\"arguments\": {}}}}",
 	};
 	struct ctl_schema *other;
-	char why[128];
+	struct ml_why why;
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		why[0] = '\0';
-		assert_int_equal(ctl_schema_load(&other, bad[i], why, sizeof(why)), -EINVAL);
-		assert_true(why[0]);
+		why.text[0] = '\0';
+		assert_int_equal(ctl_schema_load(&other, bad[i], &why), -EINVAL);
+		assert_true(why.text[0]);
 	}
+}
+
+/* Each command of schema.json has a handler, and each handler a command. */
+static void test_handlers(void **state)
+{
+	ctl_schema_auto struct ctl_schema *checked = NULL;
+	struct ml_why why = { "" };
+	size_t count = 0;
+
+	(void)state;
+	if (commands_load(&checked, &why))
+		fail_msg("schema.json: %s", why.text);
+	for (const char *name = ctl_schema_next(checked, NULL); name;
+	     name = ctl_schema_next(checked, name))
+		count++;
+	assert_int_equal(count, json_object_size(json_object_get(ctl_schema_json(checked),
+								  "commands")));
 }
 
 int main(void)
@@ -198,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_long_value),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_bad_schemas),
+		cmocka_unit_test(test_handlers),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Framing of the control socket: messages told apart however the bytes arrive,
- * garbage skipped to the next line, bounds kept.
+ * Framing of the control socket: messages told apart however the bytes arrive, what is no
+ * JSON ended where a client expects it, bounds kept; and what goes out.
  */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "../../host/ctl/reply.h"
 #include "../../host/ctl/wire.h"
 
 static struct wire_in in;
+static struct wire_message message;
+static struct ml_why why;
 
 static int set_up(void **state)
 {
@@ -41,31 +45,48 @@ static void feed(const char *data, size_t len)
 	wire_in_filled(&in, len);
 }
 
+/* Much of the same byte; nothing may come of it. */
+static void feed_many(char c, size_t count)
+{
+	while (count) {
+		size_t space, n;
+		char *at = wire_in_space(&in, &space);
+
+		n = space < count ? space : count;
+		memset(at, c, n);
+		wire_in_filled(&in, n);
+		assert_int_equal(wire_in_next(&in, &message, &why), 0);
+		count -= n;
+	}
+}
+
 static void expect_message(const char *text)
 {
-	const char *message, *why;
-	size_t len;
+	assert_int_equal(wire_in_next(&in, &message, &why), 1);
+	assert_int_equal(message.len, strlen(text));
+	assert_memory_equal(message.text, text, message.len);
+}
 
-	assert_int_equal(wire_in_next(&in, &message, &len, &why), 1);
-	assert_int_equal(len, strlen(text));
-	assert_memory_equal(message, text, len);
+static void expect_id(const char *text, const char *id)
+{
+	expect_message(text);
+	if (!id) {
+		assert_null(message.id);
+		return;
+	}
+	assert_int_equal(message.id_len, strlen(id));
+	assert_memory_equal(message.id, id, message.id_len);
 }
 
 static void expect_error(const char *words)
 {
-	const char *message, *why;
-	size_t len;
-
-	assert_int_equal(wire_in_next(&in, &message, &len, &why), -EBADMSG);
-	assert_non_null(strstr(why, words));
+	assert_int_equal(wire_in_next(&in, &message, &why), -EBADMSG);
+	assert_non_null(strstr(why.text, words));
 }
 
 static void expect_nothing(void)
 {
-	const char *message, *why;
-	size_t len;
-
-	assert_int_equal(wire_in_next(&in, &message, &len, &why), 0);
+	assert_int_equal(wire_in_next(&in, &message, &why), 0);
 }
 
 #define FEED(text) feed(text, sizeof(text) - 1)
@@ -74,10 +95,10 @@ static void test_ends_of_message(void **state)
 {
 	(void)state;
 	FEED("{\"a\": 1}\n{\"b\": 2}\r\n{\"c\": [{}]}  {\"d\":\n3}{}");
-	expect_message("{\"a\": 1}");
-	expect_message("{\"b\": 2}");
-	expect_message("{\"c\": [{}]}");
-	expect_message("{\"d\":\n3}");
+	expect_message("{\"a\":1 }");
+	expect_message("{\"b\":2 }");
+	expect_message("{\"c\":[{}]}");
+	expect_message("{\"d\":3 }");
 	expect_message("{}");
 	expect_nothing();
 }
@@ -93,99 +114,201 @@ static void test_byte_by_byte(void **state)
 		expect_nothing();
 	}
 	feed(text + i, 1);
-	expect_message("{\"a\\\"}\": \"}{\\\\\"}");
+	expect_message("{\"a\\\"}\":\"}{\\\\\"}");
 	expect_nothing();
 }
 
-static void test_garbage(void **state)
+static void test_single_quotes(void **state)
 {
 	(void)state;
-	FEED("hello {\"not\": \"seen\"}\n{\"a\": 1}\n[1, 2]\n7\n\"x\"\n{\"b\": 2}");
-	expect_error("not an object");
-	expect_message("{\"a\": 1}");
-	expect_error("not an object");
-	expect_error("not an object");
-	expect_error("not an object");
-	expect_message("{\"b\": 2}");
-	feed("\0\0\n{}", 5);
-	expect_error("not an object");
-	expect_message("{}");
+	FEED("{'a': 'say \"x\"', \"it\\'s\": 'it\\'s', 'b\\\\': '\\u0041\\\"'}");
+	expect_message("{\"a\":\"say \\\"x\\\"\",\"it's\":\"it's\",\"b\\\\\":\"\\u0041\\\"\"}");
 }
 
-static void test_control_characters(void **state)
+/* What stands outside of brackets is a message by itself, for the parser to refuse. */
+static void test_outside_brackets(void **state)
 {
 	(void)state;
-	/* An open string ends with its line, so that one bad message does not swallow the next. */
+	FEED("hello {\"a\": 1}\n[1, 2]\n7\n\"x\" -1.5e3 }],{]");
+	expect_message("hello ");
+	expect_message("{\"a\":1 }");
+	expect_message("[1 ,2 ]");
+	expect_message("7 ");
+	expect_message("\"x\"");
+	expect_message("-1.5e3 ");
+	expect_message("}");
+	expect_message("]");
+	expect_message(",");
+	expect_message("{]");
+	FEED("12");
+	expect_nothing();
+}
+
+/* A byte that no JSON has ends what was begun, an open string too, and the next is read. */
+static void test_recovery(void **state)
+{
+	(void)state;
+	FEED("{\"execute\":\1{\"a\": 2}");
+	expect_error("0x01");
+	expect_message("{\"a\":2 }");
 	FEED("{\"a\n{\"b\": 2}\n");
-	expect_error("control character");
-	expect_message("{\"b\": 2}");
+	expect_error("0x0a");
+	expect_message("{\"b\":2 }");
+	FEED("{\xff{}");
+	expect_error("0xff");
+	expect_message("{}");
+	FEED("\"\\\xfe []");
+	expect_error("0xfe");
+	expect_message("[]");
+	FEED("HELLO\tthere \"x\" 5\n5 ");
+	expect_error("0x48");
+	expect_message("5 ");
+	FEED("\1\2");
+	expect_error("0x01");
+	expect_error("0x02");
+	feed("\0{}", 3);
+	expect_error("0x00");
+	expect_message("{}");
+	FEED("[01,-x,1.,1e]\n");
+	expect_error("0x31");
+	expect_message(",");
+	expect_error("0x78");
+	expect_message(",");
+	expect_error("0x2c");
+	expect_message("]");
 	expect_nothing();
+}
+
+static void test_id(void **state)
+{
+	(void)state;
+	FEED("{\"id\": 18446744073709551615, \"a\": 1}");
+	expect_id("{\"id\":0                    ,\"a\":1 }", "18446744073709551615 ");
+	FEED("{\"a\": {\"id\": 1}, 'id': [{\"id\": 2}, \"}\"]}");
+	expect_id("{\"a\":{\"id\":1 },\"id\":0              }", "[{\"id\":2 },\"}\"]");
+	FEED("{\"a\": \"id\", \"ida\": 1, \"i\": \"id\"}[\"id\", 5]{\"id\": }{\"id\", 5}");
+	expect_id("{\"a\":\"id\",\"ida\":1 ,\"i\":\"id\"}", NULL);
+	expect_id("[\"id\",5 ]", NULL);
+	expect_id("{\"id\":}", NULL);
+	expect_id("{\"id\",5 }", NULL);
+	FEED("{\"id\": 1 2}{\"id\": 5]");
+	expect_id("{\"id\":0   }", "1 2 ");
+	expect_id("{\"id\":5 ]", NULL);
+}
+
+/* Elsewhere an integer of more than 63 bits becomes a real number, which is no argument. */
+static void test_wide_integers(void **state)
+{
+	(void)state;
+	FEED("[9223372036854775807, 9223372036854775808, -9223372036854775808, -9223372036854775809,"
+	     "11111111111111111111111111111111]");
+	expect_message("[9223372036854775807 ,9223372036854775808.0 ,-9223372036854775808 ,"
+		       "-9223372036854775809.0 ,11111111111111111111111111111111.0 ]");
 }
 
 static void test_depth(void **state)
 {
-	static char deep[WIRE_MESSAGE_MAX_BYTES / 2];
-	int i;
-
 	(void)state;
-	FEED("{\"a\": ");
-	for (i = 0; i < WIRE_DEPTH_MAX - 1; i++)
-		FEED("[");
-	expect_nothing();
-	for (i = 0; i < WIRE_DEPTH_MAX - 1; i++)
+	feed_many('[', WIRE_DEPTH_MAX);
+	for (int i = 0; i < WIRE_DEPTH_MAX; i++)
 		FEED("]");
-	FEED("}");
-	assert_int_equal(wire_in_next(&in, (const char *[]){ NULL }, &(size_t){ 0 },
-				      (const char *[]){ NULL }), 1);
-	memset(deep, '{', sizeof(deep));
-	feed(deep, sizeof(deep));
-	expect_error("too deeply");
-	expect_nothing();
-	FEED("]}\n{}");
+	assert_int_equal(wire_in_next(&in, &message, &why), 1);
+	feed_many('[', WIRE_DEPTH_MAX);
+	FEED("[[");
+	expect_error("1024 deep");
+	feed_many('[', 100000);
+	FEED("\"]\"");
+	feed_many(']', 100000 + WIRE_DEPTH_MAX);
+	FEED("]]{}");
 	expect_message("{}");
+	expect_nothing();
 }
 
-static void test_too_long(void **state)
+static void test_too_many_tokens(void **state)
 {
-	const char *message, *why;
-	size_t space, len;
-	char *at;
+	int ret = 0;
 
 	(void)state;
-	at = wire_in_space(&in, &space);
-	assert_int_equal(space, WIRE_MESSAGE_MAX_BYTES);
-	memset(at, 'x', space);
-	memcpy(at, "{\"", 2);
-	/* One byte less is a message of the greatest length, once it ends. */
-	wire_in_filled(&in, space - 1);
-	expect_nothing();
-	wire_in_space(&in, &space);
-	assert_int_equal(space, 1);
-	FEED("x");
-	assert_int_equal(wire_in_next(&in, &message, &len, &why), -EMSGSIZE);
-	wire_in_space(&in, &space);
-	assert_int_equal(space, 0);
+	FEED("[0");
+	for (int i = 1; i < WIRE_TOKENS_MAX / 2 - 1; i++) {
+		FEED(",0");
+		expect_nothing();
+	}
+	FEED("]{}");
+	assert_int_equal(wire_in_next(&in, &message, &why), 1);
+	expect_message("{}");
+	FEED("[0");
+	for (int i = 0; i < WIRE_TOKENS_MAX && !ret; i++) {
+		FEED(",0");
+		ret = wire_in_next(&in, &message, &why);
+	}
+	assert_int_equal(ret, -EBADMSG);
+	assert_non_null(strstr(why.text, "16384 tokens"));
+	FEED("]{}");
+	expect_message("{}");
 }
 
 static void test_longest(void **state)
 {
-	const char *message, *why;
-	size_t space, len;
-	char *at;
+	(void)state;
+	/* Blanks are not counted, whole messages are. */
+	FEED("{");
+	feed_many(' ', 4 * WIRE_MESSAGE_MAX_BYTES);
+	FEED("}");
+	expect_message("{}");
+	FEED("\"");
+	feed_many('x', WIRE_MESSAGE_MAX_BYTES - 1);
+	FEED("\"");
+	assert_int_equal(wire_in_next(&in, &message, &why), 1);
+	assert_int_equal(message.len, WIRE_MESSAGE_MAX_BYTES + 1);
+	FEED("{\"");
+	feed_many('x', WIRE_MESSAGE_MAX_BYTES - 2);
+	FEED("x");
+	expect_error("262144 bytes");
+	/* The rest is skipped, the end of its string found. */
+	feed_many('}', 3 * WIRE_MESSAGE_MAX_BYTES);
+	FEED("\"}{}");
+	expect_message("{}");
+	FEED("{\"");
+	feed_many('x', WIRE_MESSAGE_MAX_BYTES - 2);
+	FEED("x\1{}");
+	expect_error("262144 bytes");
+	expect_error("0x01");
+	expect_message("{}");
+}
+
+static void expect_reply_id(const char *text, const char *want)
+{
+	char *id = NULL;
+
+	assert_int_equal(reply_id(text, strlen(text), &id), want ? 0 : -EINVAL);
+	if (want)
+		assert_string_equal(id, want);
+	free(id);
+}
+
+static void test_reply(void **state)
+{
+	char *line;
 
 	(void)state;
-	FEED("{}");
-	expect_message("{}");
-	at = wire_in_space(&in, &space);
-	assert_int_equal(space, WIRE_MESSAGE_MAX_BYTES);
-	memset(at, ' ', space);
-	at[0] = '{';
-	at[space - 1] = '}';
-	wire_in_filled(&in, space);
-	assert_int_equal(wire_in_next(&in, &message, &len, &why), 1);
-	assert_int_equal(len, WIRE_MESSAGE_MAX_BYTES);
-	wire_in_space(&in, &space);
-	assert_int_equal(space, WIRE_MESSAGE_MAX_BYTES);
+	expect_reply_id("18446744073709551615 ", "18446744073709551615");
+	expect_reply_id("\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\\u00e4\\u20ac\\ud83d\\ude00\"");
+	expect_reply_id("[\"\\u0000\",{\"a\":null }]", "[\"\\u0000\",{\"a\":null }]");
+	expect_reply_id("\"\xff\"", NULL);
+	expect_reply_id("1 2 ", NULL);
+	expect_reply_id("nul ", NULL);
+	line = reply_line("return", "{}", "5");
+	assert_string_equal(line, "{\"return\": {}, \"id\": 5}\r\n");
+	free(line);
+	line = reply_error("NoSpace", "f\xc3\xbcll");
+	assert_non_null(strstr(line, "\"class\": \"GenericError\""));
+	assert_non_null(strstr(line, "\"__memlease_kind\": \"no-space\""));
+	assert_true(strstr(line, "f\\u00fcll") || strstr(line, "f\\u00FCll"));
+	free(line);
+	line = reply_error("DeviceNotFound", "cut \xc3");
+	assert_string_equal(line, "{\"class\": \"DeviceNotFound\", \"desc\": \"cut ?\"}");
+	free(line);
 }
 
 static void test_out(void **state)
@@ -222,16 +345,22 @@ static void test_out(void **state)
 	wire_out_done(&out);
 }
 
+#define WITH_INPUT(test) cmocka_unit_test_setup_teardown(test, set_up, take_down)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_ends_of_message, set_up, take_down),
-		cmocka_unit_test_setup_teardown(test_byte_by_byte, set_up, take_down),
-		cmocka_unit_test_setup_teardown(test_garbage, set_up, take_down),
-		cmocka_unit_test_setup_teardown(test_control_characters, set_up, take_down),
-		cmocka_unit_test_setup_teardown(test_depth, set_up, take_down),
-		cmocka_unit_test_setup_teardown(test_too_long, set_up, take_down),
-		cmocka_unit_test_setup_teardown(test_longest, set_up, take_down),
+		WITH_INPUT(test_ends_of_message),
+		WITH_INPUT(test_byte_by_byte),
+		WITH_INPUT(test_single_quotes),
+		WITH_INPUT(test_outside_brackets),
+		WITH_INPUT(test_recovery),
+		WITH_INPUT(test_id),
+		WITH_INPUT(test_wide_integers),
+		WITH_INPUT(test_depth),
+		WITH_INPUT(test_too_many_tokens),
+		WITH_INPUT(test_longest),
+		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_out),
 	};
 

@@ -18,6 +18,7 @@
 #include "../../host/daemon/keep.h"
 #include "../../host/daemon/keep_store.h"
 #include "../../host/daemon/store.h"
+#include "lingering.h"
 
 static struct keep_store store;
 
@@ -93,6 +94,23 @@ static void test_refused(void **state)
 	text[17 + KEEP_NAME_MAX] = '\0';
 	say(text, new_fd());
 	assert_int_equal(store.count, 1);
+}
+
+/* What the daemon was given by others is closed by others. */
+static void test_keeper_does_not_wait(void **state)
+{
+	uint64_t before = now_ms();
+	int other[3];
+
+	(void)state;
+	say("READY=1", lingering(&other[0]));
+	say("FDSTORE=1\nFDNAME=uffd.a", lingering(&other[1]));
+	say("FDSTORE=1\nFDNAME=uffd.b", lingering(&other[2]));
+	say("FDSTOREREMOVE=1\nFDNAME=uffd.a", -1);
+	keep_store_clear(&store);
+	assert_true(now_ms() - before < SOON_MS);
+	for (int i = 0; i < 3; i++)
+		close(other[i]);
 }
 
 static void test_said(void **state)
@@ -184,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_put_and_drop, clear),
 		cmocka_unit_test_teardown(test_refused, clear),
+		cmocka_unit_test_teardown(test_keeper_does_not_wait, clear),
 		cmocka_unit_test_teardown(test_said, clear),
 		cmocka_unit_test_teardown(test_full, clear),
 		cmocka_unit_test_teardown(test_names, clear),

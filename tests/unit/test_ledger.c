@@ -16,7 +16,7 @@
 struct fixture {
 	struct scratch scratch;
 	struct ledger *l;
-	char why[320];
+	struct ml_why why;
 };
 
 static int setup(void **state)
@@ -24,7 +24,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_int_equal(scratch_make(&f->scratch, 4), 0);
-	assert_int_equal(ledger_open(&f->l, f->scratch.ledger, true, f->why, sizeof(f->why)), 0);
+	assert_int_equal(ledger_open(&f->l, f->scratch.ledger, true, &f->why), 0);
 	*state = f;
 	return 0;
 }
@@ -194,7 +194,7 @@ static void a_full_disk(void **state)
 	}
 	snprintf(path, sizeof(path), "%s/ledger.db", f->scratch.pool);
 	snprintf(filler, sizeof(filler), "%s/filler", f->scratch.pool);
-	assert_int_equal(ledger_open(&l, path, false, f->why, sizeof(f->why)), 0);
+	assert_int_equal(ledger_open(&l, path, false, &f->why), 0);
 	full = fopen(filler, "w");
 	assert_non_null(full);
 	setvbuf(full, NULL, _IONBF, 0);
@@ -230,25 +230,53 @@ static void exec_new(const char *path, const char *sql)
 	sqlite3_close(db);
 }
 
-static void other_files_are_refused(void **state)
+/* One that was put in place of the ledger, and what came of it. */
+static void opens_anew(struct fixture *f, const char *path, int aside, const char *words)
+{
+	char text[ML_WHY_BYTES], kept[160];
+	struct ledger_entry e = entry(1, 1000, 2000, 50);
+	struct ledger *l;
+
+	assert_int_equal(ledger_open(&l, path, false, &f->why), 0);
+	assert_true(ledger_was_aside(l, text));
+	if (!strstr(text, words))
+		fail_msg("'%s' says nothing of '%s'", text, words);
+	assert_false(ledger_was_aside(l, text));
+	assert_int_equal(ledger_post(l, &e), 0);
+	ledger_kick(l);
+	assert_false(ledger_behind(l, text));
+	ledger_close(l);
+	snprintf(kept, sizeof(kept), "%s.damaged-%d", path, aside);
+	assert_int_equal(access(kept, F_OK), 0);
+	assert_int_equal(ledger_look(path, &f->why), 0);
+}
+
+static void what_is_no_ledger_of_this_version_is_set_aside(void **state)
 {
 	struct fixture *f = *state;
-	char path[128];
+	char path[128], text[LEDGER_ERROR_BYTES];
 	struct ledger *l;
-	FILE *text;
+	FILE *file;
 
 	snprintf(path, sizeof(path), "%s/other.db", f->scratch.dir);
-	exec_new(path, "PRAGMA user_version = 2; CREATE TABLE vm (id)");
-	assert_int_equal(ledger_open(&l, path, true, f->why, sizeof(f->why)), -EUCLEAN);
-	assert_non_null(strstr(f->why, "version 2"));
-	assert_null(l);
+	assert_int_equal(ledger_look(path, &f->why), -ENOENT);
+	exec_new(path, "PRAGMA user_version = 2; CREATE TABLE vm (id); CREATE TABLE usage (vm)");
+	assert_int_equal(ledger_look(path, &f->why), -EUCLEAN);
+	opens_anew(f, path, 1, "version 2");
+	unlink(path);
+	file = fopen(path, "w");
+	fprintf(file, "%4096s", "this is no database");
+	fclose(file);
+	assert_int_equal(ledger_look(path, &f->why), -EUCLEAN);
+	opens_anew(f, path, 2, "not a database");
+	/* Another program's is none of ours to rename. */
 	exec_new(path, "CREATE TABLE bookmarks (url)");
-	assert_int_equal(ledger_open(&l, path, true, f->why, sizeof(f->why)), -EUCLEAN);
-	assert_non_null(strstr(f->why, "another program"));
-	text = fopen(path, "w");
-	fprintf(text, "%4096s", "this is no database");
-	fclose(text);
-	assert_int_equal(ledger_open(&l, path, true, f->why, sizeof(f->why)), -EUCLEAN);
+	assert_int_equal(ledger_look(path, &f->why), -EEXIST);
+	assert_int_equal(ledger_open(&l, path, true, &f->why), 0);
+	assert_true(ledger_behind(l, text));
+	assert_non_null(strstr(text, "another program"));
+	ledger_close(l);
+	assert_int_equal(ledger_look(path, &f->why), -EEXIST);
 }
 
 static void a_ledger_that_cannot_be_opened_yet(void **state)
@@ -261,7 +289,7 @@ static void a_ledger_that_cannot_be_opened_yet(void **state)
 
 	snprintf(dir, sizeof(dir), "%s/later", f->scratch.dir);
 	snprintf(path, sizeof(path), "%s/later/ledger.db", f->scratch.dir);
-	assert_int_equal(ledger_open(&l, path, false, f->why, sizeof(f->why)), 0);
+	assert_int_equal(ledger_open(&l, path, false, &f->why), 0);
 	assert_true(ledger_behind(l, text));
 	assert_int_equal(mkdir(dir, 0700), 0);
 	assert_int_equal(ledger_post(l, &e), 0);
@@ -288,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(rows_are_written_and_rewritten), T(the_newest_of_a_row_wins_in_the_queue),
 		T(the_queue_is_bounded), T(a_locked_ledger_is_behind_and_recovers),
-		T(a_full_disk), T(other_files_are_refused), T(a_ledger_that_cannot_be_opened_yet),
+		T(a_full_disk), T(what_is_no_ledger_of_this_version_is_set_aside), T(a_ledger_that_cannot_be_opened_yet),
 		T(closing_writes_what_is_posted),
 	};
 

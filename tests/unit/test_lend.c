@@ -77,23 +77,23 @@ static void grants_are_bounded(void **state)
 	struct fixture *f = *state;
 	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
 	enum memlease_reason why;
-	char text[256] = "";
+	struct ml_why text = { "" };
 
-	assert_int_equal(lend_set_limit(vm, 7, text, sizeof(text)), 0);
+	assert_int_equal(lend_set_limit(vm, 7, &text), 0);
 	assert_int_equal(borrow(vm, 0, 8, &why), 5);
 	assert_int_equal(why, MEMLEASE_WHY_LIMIT);
-	assert_int_equal(lend_set_limit(vm, 11, text, sizeof(text)), -EINVAL);
-	assert_non_null(strstr(text, "22M"));
-	assert_int_equal(lend_set_limit(vm, 10, text, sizeof(text)), 0);
-	assert_int_equal(lend_set_target(vm, 8, 1000, text, sizeof(text)), 0);
+	assert_int_equal(lend_set_limit(vm, 11, &text), -EINVAL);
+	assert_non_null(strstr(text.text, "22M"));
+	assert_int_equal(lend_set_limit(vm, 10, &text), 0);
+	assert_int_equal(lend_set_target(vm, 8, 1000, &text), 0);
 	assert_int_equal(f->seen.target, 1);
-	assert_int_equal(lend_set_target(vm, 1, 1000, text, sizeof(text)), -EINVAL);
-	assert_int_equal(lend_set_target(vm, 4, 99, text, sizeof(text)), -EINVAL);
-	assert_int_equal(lend_set_target(vm, MEMLEASE_NO_TARGET, 0, text, sizeof(text)), 0);
+	assert_int_equal(lend_set_target(vm, 1, 1000, &text), -EINVAL);
+	assert_int_equal(lend_set_target(vm, 4, 99, &text), -EINVAL);
+	assert_int_equal(lend_set_target(vm, MEMLEASE_NO_TARGET, 0, &text), 0);
 	assert_int_equal(borrow(vm, 0, 8, &why), 8);
-	assert_int_equal(lend_set_guarantee(vm, 11, text, sizeof(text)), -EINVAL);
-	assert_int_equal(lend_set_guarantee(vm, 9, text, sizeof(text)), 0);
-	assert_int_equal(lend_set_limit(vm, 8, text, sizeof(text)), -EINVAL);
+	assert_int_equal(lend_set_guarantee(vm, 11, &text), -EINVAL);
+	assert_int_equal(lend_set_guarantee(vm, 9, &text), 0);
+	assert_int_equal(lend_set_limit(vm, 8, &text), -EINVAL);
 	lender_validate(f->l);
 }
 
@@ -102,10 +102,10 @@ static void config_space(void **state)
 	struct fixture *f = *state;
 	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
 	struct memlease_config c;
-	char text[256];
+	struct ml_why text = { "" };
 
-	lend_set_limit(vm, 9, text, sizeof(text));
-	lend_set_target(vm, 5, 700, text, sizeof(text));
+	lend_set_limit(vm, 9, &text);
+	lend_set_target(vm, 5, 700, &text);
 	lend_break(vm, MEMLEASE_BROKEN_RANGE, "extent outside");
 	lend_break(vm, MEMLEASE_BROKEN_RING, "later");
 	lend_vm_config(vm, &c);
@@ -172,6 +172,25 @@ static void a_short_pool_makes_touches_wait(void **state)
 	assert_int_equal(status(a).waited, 1);
 	assert_int_equal(status(b).wait_ns, S_NS + S_NS / 4);
 	lender_validate(f->l);
+}
+
+/* Also where time goes on between the beginning of a tick and its end. */
+static void a_tick_asks_a_guest_once(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 1, POOL_BLOCKS + 1, 0);
+	enum memlease_reason why;
+
+	assert_int_equal(lend_vm_attach(vm, getpid(), -1), 0);
+	borrow(vm, 0, POOL_BLOCKS, &why);
+	for (uint64_t s = 0; s < POOL_BLOCKS; s++)
+		assert_int_equal(lend_touch(vm, WINDOW, s), 0);
+	assert_int_equal(lend_touch(vm, BOOT, 0), -EAGAIN);
+	assert_int_equal(f->seen.report_now, 1);
+	f->step_ns = 1000;
+	pass_ms(f, 1000);
+	lender_tick(f->l);
+	assert_int_equal(f->seen.report_now, 2);
 }
 
 static void a_returned_slot_waits_no_more(void **state)
@@ -275,27 +294,27 @@ static void admission(void **state)
 	struct vm_spec spec = { .name = "b", .tenant = "t", .plan = "p", .boot_blocks = 1,
 				.limit_blocks = 20, .guarantee_blocks = 10, .weight = 100 };
 	struct lend_vm *vm;
-	char why[256];
+	struct ml_why why = { "" };
 
 	make_vm(f, "a", 1, 20, 15);
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -ENOSPC);
-	assert_non_null(strstr(why, "20M"));
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "20M"));
 	spec.guarantee_blocks = 9;
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), 0);
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -EEXIST);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), 0);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -EEXIST);
 	snprintf(spec.name, sizeof(spec.name), "../c");
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -EINVAL);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -EINVAL);
 	snprintf(spec.name, sizeof(spec.name), "c");
 	spec.guarantee_blocks = 21;
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -EINVAL);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -EINVAL);
 	spec.guarantee_blocks = 0;
 	spec.boot_blocks = 0;
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -EINVAL);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -EINVAL);
 	spec.boot_blocks = 21;
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -EINVAL);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -EINVAL);
 	spec.boot_blocks = 1;
 	spec.weight = 0;
-	assert_int_equal(lend_vm_create(f->l, &spec, &vm, why, sizeof(why)), -EINVAL);
+	assert_int_equal(lend_vm_create(f->l, &spec, &vm, &why), -EINVAL);
 	lender_validate(f->l);
 }
 
@@ -308,6 +327,7 @@ int main(void)
 		T(grants_are_bounded),
 		T(config_space),
 		T(a_short_pool_makes_touches_wait),
+		T(a_tick_asks_a_guest_once),
 		T(a_returned_slot_waits_no_more),
 		T(a_number_is_not_a_process),
 		T(a_vacant_touch_stops_the_vm),

@@ -29,9 +29,9 @@ static struct lend_vm *scattered(struct served *s)
 
 static void compact(struct served *s, uint32_t gib)
 {
-	char why[256];
+	struct ml_why why = { "" };
 
-	assert_int_equal(lender_compact(s->f.l, gib, why, sizeof(why)), 0);
+	assert_int_equal(lender_compact(s->f.l, gib, &why), 0);
 }
 
 static void seconds_pass(struct served *s, unsigned int n)

@@ -42,7 +42,7 @@ static void the_end_comes_in_slices(void **state)
 	struct lend_vm *vm = make_vm(f, "a", 4, 20, 3), *other = make_vm(f, "b", 2, 4, 0);
 	char path[256];
 
-	lend_slice_blocks = 3;
+	set_slices(f, 3);
 	fill(vm, 4, 6);
 	snprintf(path, sizeof(path), "%s", lend_region_path(vm, WINDOW));
 	lend_vm_end(vm, "test");
@@ -81,7 +81,7 @@ static void an_end_outlives_the_daemon(void **state)
 	struct fixture *f = *state;
 	struct lend_vm *vm = make_vm(f, "a", 4, 20, 0);
 
-	lend_slice_blocks = 2;
+	set_slices(f, 2);
 	fill(vm, 4, 6);
 	lend_vm_end(vm, "test");
 	reopen(f);
@@ -104,7 +104,7 @@ static void what_others_put_there_goes_in_slices_too(void **state)
 	struct lend_vm *vm = make_vm(f, "a", 4, 20, 0);
 	int fd = open(lend_region_path(vm, WINDOW), O_RDWR | O_CLOEXEC);
 
-	lend_slice_blocks = 4;
+	set_slices(f, 4);
 	assert_true(fd >= 0);
 	assert_int_equal(fallocate(fd, 0, 0, 16 * (off_t)MEMLEASE_BLOCK_BYTES), 0);
 	lend_vm_end(vm, "test");		/* the 4 slots of boot memory */
@@ -122,11 +122,11 @@ static void a_reset_comes_in_slices(void **state)
 {
 	struct fixture *f = *state;
 	struct lend_vm *vm = make_vm(f, "a", 2, 18, 0);
-	char text[256];
+	struct ml_why text = { "" };
 
-	lend_slice_blocks = 4;
+	set_slices(f, 4);
 	fill(vm, 2, 10);
-	lend_set_target(vm, 4, 1000, text, sizeof(text));
+	lend_set_target(vm, 4, 1000, &text);
 	lend_break(vm, MEMLEASE_BROKEN_RING, "test");
 	f->seen.config = 0;
 	lend_reset(vm);
@@ -155,7 +155,7 @@ static void a_vm_ends_while_it_is_reset(void **state)
 	struct fixture *f = *state;
 	struct lend_vm *vm = make_vm(f, "a", 2, 18, 0), *b = make_vm(f, "b", 2, 18, 0);
 
-	lend_slice_blocks = 2;
+	set_slices(f, 2);
 	fill(vm, 2, 8);
 	fill(b, 2, 8);
 	lend_reset(vm);
@@ -218,16 +218,10 @@ static void touches_are_served_in_portions(void **state)
 	assert_int_equal(finish_work(f), 0);
 }
 
-static int default_slices(void **state)
-{
-	lend_slice_blocks = LEND_SLICE_BLOCKS;
-	return teardown(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, default_slices)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(the_end_comes_in_slices),
 		T(an_end_outlives_the_daemon),
 		T(what_others_put_there_goes_in_slices_too),

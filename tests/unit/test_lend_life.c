@@ -54,14 +54,14 @@ static void a_new_daemon_goes_on(void **state)
 	uint64_t hva[2] = { 0x7f0000000000, 0x7f8000000000 }, got[2], gpa;
 	enum memlease_reason why;
 	struct lender *second;
-	char text[256];
+	struct ml_why text = { "" };
 
 	assert_int_equal(lend_vm_attach(vm, getpid(), -1), 0);
 	lend_vm_set_layout(vm, hva, 0x100000000);
 	borrow(vm, 0, 5, &why);
 	lend_touch(vm, WINDOW, 4);
 	lend_touch(vm, BOOT, 1);
-	lend_set_target(vm, 6, 5000, text, sizeof(text));
+	lend_set_target(vm, 6, 5000, &text);
 	lend_vm_stat(vm, MEMLEASE_STAT_FREE_BYTES, 77);
 	assert_int_equal(lender_open(&second, &f->config, &f->hooks), -EBUSY);
 	reopen(f);
@@ -205,21 +205,34 @@ static void a_reboot_of_the_machine(void **state)
 	assert_int_equal(ledger_sum(f, "ended_ms", "a"), START_MS + 7000);
 }
 
-static void damaged_records_are_refused(void **state)
+/* Each stops one VM at most, keeps its contents, and is told of. */
+static void damaged_files_are_set_aside(void **state)
 {
 	struct fixture *f = *state;
 	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3);
-	char record[64];
+	struct lend_vm *other = make_vm(f, "b", 2, 10, 0);
+	char record[64], path[192];
 
+	assert_int_equal(lend_touch(other, BOOT, 1), 0);
 	snprintf(record, sizeof(record), "%s.vm", status(vm).uuid);
 	lender_close(f->l);
 	overwrite(f->scratch.state, record, 0, "garbage");
-	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EUCLEAN);
-	overwrite(f->scratch.state, "blocks", 0, "garbage");
-	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EUCLEAN);
-	/* Nothing was thrown away; elsewhere a daemon can start. */
-	f->config.state_dir = f->scratch.dir;
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_null(lend_vm_find(f->l, "a"));
+	assert_int_equal(status(lend_vm_find(f->l, "b")).resident_blocks, 1);
+	assert_int_equal(f->seen.events[LEND_EV_SET_ASIDE], 1);
+	snprintf(path, sizeof(path), "%s/%s.damaged-1", f->scratch.state, record);
+	assert_int_equal(access(path, F_OK), 0);
+	lender_validate(f->l);
+	lender_close(f->l);
+	overwrite(f->scratch.state, "blocks", 0, "garbage");
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_int_equal(f->seen.events[LEND_EV_SET_ASIDE], 2);
+	assert_int_equal(status(lend_vm_find(f->l, "b")).resident_blocks, 1);
+	assert_int_equal(pool_status(f).lent_blocks, 1);
+	snprintf(path, sizeof(path), "%s/blocks.damaged-1", f->scratch.state);
+	assert_int_equal(access(path, F_OK), 0);
+	lender_validate(f->l);
 }
 
 /* The names of files were on the disk, and what was stored into them was not. */
@@ -253,7 +266,7 @@ static void files_that_power_was_lost_on_keep_no_daemon_from_starting(void **sta
 	lender_validate(f->l);
 }
 
-/* An update of the daemon under running VMs; but what a later one wrote is left alone. */
+/* An update of the daemon under running VMs; but what a later one wrote is set aside. */
 static void records_of_version_1_are_taken_over(void **state)
 {
 	struct fixture *f = *state;
@@ -272,9 +285,9 @@ static void records_of_version_1_are_taken_over(void **state)
 	assert_int_equal(vm->rec->version, 2);
 	lender_close(f->l);
 	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x03");
-	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EUCLEAN);
-	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x02");
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_null(lend_vm_find(f->l, "a"));
+	assert_int_equal(f->seen.events[LEND_EV_SET_ASIDE], 1);
 }
 
 static void pool_size_between_daemons(void **state)
@@ -286,7 +299,11 @@ static void pool_size_between_daemons(void **state)
 		lend_touch(vm, BOOT, s);
 	lender_close(f->l);
 	f->config.pool_blocks = 4;
-	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -EBUSY);
+	/* It has what is lent, and says so: VMs do not wait for somebody to see to it. */
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	assert_int_equal(pool_status(f).pool_blocks, 8);
+	assert_int_equal(f->seen.events[LEND_EV_SETTING], 1);
+	lender_close(f->l);
 	if (f->scratch.mounted) {	/* of a size of its own */
 		f->config.pool_blocks = POOL_BLOCKS * 100;
 		assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), -ENOSPC);
@@ -479,7 +496,7 @@ int main(void)
 		T(blocks_that_qemu_gave_up_meanwhile),
 		T(qemu_that_ended_meanwhile),
 		T(a_reboot_of_the_machine),
-		T(damaged_records_are_refused),
+		T(damaged_files_are_set_aside),
 		T(files_that_power_was_lost_on_keep_no_daemon_from_starting),
 		T(records_of_version_1_are_taken_over),
 		T(pool_size_between_daemons),

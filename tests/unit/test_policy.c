@@ -183,6 +183,7 @@ static void asking(void **state)
 	assert_true(policy_ask(&vm, 5 * s));
 	vm.asked_ns = 5 * s;
 	assert_false(policy_ask(&vm, 5 * s));
+	assert_false(policy_ask(&vm, 5 * s - 1));	/* asked after the caller had looked at the clock */
 	assert_false(policy_ask(&vm, 6 * s - 1));
 	assert_true(policy_ask(&vm, 6 * s));
 	vm.guarantee = 25;	/* what it gave back would be kept for it */
@@ -196,36 +197,36 @@ static void asking(void **state)
 static void guarantees(void **state)
 {
 	struct policy_pool pool = a_pool();
-	char why[256] = "";
+	struct ml_why why = { "" };
 
 	(void)state;
-	assert_int_equal(policy_guarantee(&pool, 0, 30, 0, why, sizeof(why)), 0);
-	assert_int_equal(policy_guarantee(&pool, 0, 31, 0, why, sizeof(why)), -ENOSPC);
-	assert_non_null(strstr(why, "62M"));	/* the guarantee */
-	assert_non_null(strstr(why, "80M"));	/* free */
-	assert_int_equal(policy_guarantee(&pool, 0, 71, 71, why, sizeof(why)), -ENOSPC);
-	assert_non_null(strstr(why, "60M"));	/* guaranteed to others */
-	assert_int_equal(policy_guarantee(&pool, 0, 70, 40, why, sizeof(why)), 0);
+	assert_int_equal(policy_guarantee(&pool, 0, 30, 0, &why), 0);
+	assert_int_equal(policy_guarantee(&pool, 0, 31, 0, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "62M"));	/* the guarantee */
+	assert_non_null(strstr(why.text, "80M"));	/* free */
+	assert_int_equal(policy_guarantee(&pool, 0, 71, 71, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "60M"));	/* guaranteed to others */
+	assert_int_equal(policy_guarantee(&pool, 0, 70, 40, &why), 0);
 	/* Lowering is always possible, also where more is promised than there is. */
 	pool.free = 0;
-	assert_int_equal(policy_guarantee(&pool, 10, 5, 0, why, sizeof(why)), 0);
-	assert_int_equal(policy_guarantee(&pool, 10, 10, 0, why, sizeof(why)), 0);
-	assert_int_equal(policy_guarantee(&pool, 0, UINT64_MAX, 0, why, sizeof(why)), -ENOSPC);
+	assert_int_equal(policy_guarantee(&pool, 10, 5, 0, &why), 0);
+	assert_int_equal(policy_guarantee(&pool, 10, 10, 0, &why), 0);
+	assert_int_equal(policy_guarantee(&pool, 0, UINT64_MAX, 0, &why), -ENOSPC);
 }
 
 static void admission(void **state)
 {
 	struct policy_pool pool = a_pool();
-	char why[256] = "";
+	struct ml_why why = { "" };
 
 	(void)state;
-	assert_int_equal(policy_admit(&pool, 30, 0, why, sizeof(why)), 0);
-	assert_int_equal(policy_admit(&pool, 31, 0, why, sizeof(why)), -ENOSPC);
-	assert_non_null(strstr(why, "120 %"));
-	assert_int_equal(policy_admit(&pool, 30, 30, why, sizeof(why)), 0);
-	assert_int_equal(policy_admit(&pool, 30, 31, why, sizeof(why)), -ENOSPC);
+	assert_int_equal(policy_admit(&pool, 30, 0, &why), 0);
+	assert_int_equal(policy_admit(&pool, 31, 0, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "120 %"));
+	assert_int_equal(policy_admit(&pool, 30, 30, &why), 0);
+	assert_int_equal(policy_admit(&pool, 30, 31, &why), -ENOSPC);
 	pool.overbook_percent = 0;
-	assert_int_equal(policy_admit(&pool, 1000, 0, why, sizeof(why)), 0);
+	assert_int_equal(policy_admit(&pool, 1000, 0, &why), 0);
 }
 
 int main(void)

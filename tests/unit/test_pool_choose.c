@@ -36,7 +36,7 @@ static struct pool_census some_area(uint64_t *seed)
 	return c;
 }
 
-/* What every plan must hold to, whoever made it. */
+/* What holds of every plan, of any chooser. */
 static void check_plan(const struct pool_census *c, uint32_t n, const struct pool_shift *s,
 		       uint32_t count, const struct pool_limits *limits)
 {

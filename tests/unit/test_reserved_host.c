@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * pool/reserved_host.c: on which hosts a reserved pool is refused, or warned of; over
- * directories that look like sysfs.
+ * a directory that looks like sysfs and procfs in one.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "../../host/pool/reserved.h"
+#include "../../host/pool/reserved_host.h"
 #include "scratch.h"
 
 #define DEBIAN_13 "6.12.95+deb13-amd64"
@@ -61,7 +61,7 @@ static int check(const char *release)
 
 	assert_true(keep >= 0 && fd >= 0);
 	dup2(fd, STDERR_FILENO);
-	ret = reserved_host_check(scratch.pool, release);
+	ret = reserved_host_check(scratch.pool, scratch.pool, release);
 	dup2(keep, STDERR_FILENO);
 	close(keep);
 	n = pread(fd, said, sizeof(said) - 1, 0);
@@ -102,21 +102,54 @@ static void a_kernel_that_flushes_wrongly_is_refused(void **state)
 	assert_int_equal(check("7.1.9-amd64"), 0);
 }
 
-static void nested_guests_are_warned_of(void **state)
+static void nested_guests_are_refused(void **state)
 {
 	(void)state;
 	sys_file("module/kvm_amd/parameters/nested", "1\n");
-	assert_int_equal(check(DEBIAN_13), 0);
+	assert_int_equal(check(DEBIAN_13), -EPERM);
 	assert_non_null(strstr(said, "options kvm_amd nested=0"));
 	assert_null(strstr(said, "kvm_intel"));
 	sys_file("module/kvm_intel/parameters/nested", "Y\n");
-	assert_int_equal(check("6.12"), 0);
+	sys_file("module/kvm_amd/parameters/nested", "0\n");
+	assert_int_equal(check("6.12"), -EPERM);
 	assert_non_null(strstr(said, "options kvm_intel nested=0"));
 	/* These refuse to keep such pages. */
 	assert_int_equal(check("6.13.0"), 0);
 	assert_string_equal(said, "");
 	assert_int_equal(check(BACKPORT), 0);
 	assert_string_equal(said, "");
+}
+
+static void encrypted_memory_is_refused(void **state)
+{
+	static const char amd[] = "processor\t: 0\nflags\t\t: fpu sme sev\nbugs\t\t: x\n";
+
+	(void)state;
+	/* The processor could, and nobody asked it to. */
+	sys_file("cpuinfo", amd);
+	sys_file("cmdline", "root=/dev/sda1 xmem_encrypt=on quiet\n");
+	assert_int_equal(check(DEBIAN_13), 0);
+	sys_file("cmdline", "mem_encrypt=on mem_encrypt=off\n");
+	assert_int_equal(check(DEBIAN_13), 0);
+	sys_file("cmdline", "mem_encrypt=off quiet mem_encrypt=on\n");
+	assert_int_equal(check(BACKPORT), -EPERM);
+	assert_non_null(strstr(said, "mem_encrypt=on"));
+	/* It was asked for and is not there: no "sme", only a flag that begins so. */
+	sys_file("cpuinfo", "flags\t\t: fpu smep sme_coherent\n");
+	assert_int_equal(check(BACKPORT), 0);
+	assert_string_equal(said, "");
+}
+
+static void a_confidential_host_is_refused(void **state)
+{
+	(void)state;
+	sys_file("cpuinfo", "flags\t\t: fpu tdx_guest\n");
+	assert_int_equal(check(BACKPORT), -EPERM);
+	assert_non_null(strstr(said, "TDX"));
+	sys_file("cpuinfo", "flags\t\t: fpu\n");
+	sys_file("devices/system/cpu/sev/vmpl", "0\n");
+	assert_int_equal(check(BACKPORT), -EPERM);
+	assert_non_null(strstr(said, "SEV"));
 }
 
 static void small_pages_are_warned_of(void **state)
@@ -134,8 +167,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_plain_host_is_fine), T(unsafe_mappings_are_refused),
-		T(a_kernel_that_flushes_wrongly_is_refused), T(nested_guests_are_warned_of),
-		T(small_pages_are_warned_of),
+		T(a_kernel_that_flushes_wrongly_is_refused), T(nested_guests_are_refused),
+		T(encrypted_memory_is_refused), T(a_confidential_host_is_refused), T(small_pages_are_warned_of),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

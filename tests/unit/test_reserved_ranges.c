@@ -15,7 +15,8 @@
 #include <string.h>
 
 #include "../../proto/memlease_abi.h"
-#include "../../host/pool/reserved.h"
+#include "../../host/pool/reserved_fdt.h"
+#include "../../host/pool/reserved_ranges.h"
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)
@@ -23,12 +24,12 @@
 
 static struct reserved_want want[BACKEND_RANGES_MAX];
 static unsigned int wants;
-static char why[RESERVED_WHY_BYTES];
+static struct ml_why why;
 
 static int parse(const char *text)
 {
-	why[0] = '\0';
-	return reserved_ranges_parse(text, want, &wants, why);
+	why.text[0] = '\0';
+	return reserved_ranges_parse(text, want, &wants, &why);
 }
 
 static void operators_name_ranges(void **state)
@@ -64,13 +65,13 @@ static void operators_err(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		if (parse(bad[i]) != -EINVAL)
 			fail_msg("'%s' is taken", bad[i]);
-		assert_true(why[0]);
+		assert_true(why.text[0]);
 	}
 	for (int i = 0; i < 65; i++)
 		snprintf(many + strlen(many), sizeof(many) - strlen(many), "%s%dG,2M", i ? "," : "",
 			 i + 1);
 	assert_int_equal(parse(many), -EINVAL);
-	assert_non_null(strstr(why, "64"));
+	assert_non_null(strstr(why.text, "64"));
 }
 
 static const char iomem[] =
@@ -92,8 +93,8 @@ static const char iomem[] =
 static int check(const char *text)
 {
 	assert_int_equal(parse(text), 0);
-	why[0] = '\0';
-	return reserved_ranges_check(iomem, want, wants, why);
+	why.text[0] = '\0';
+	return reserved_ranges_check(iomem, want, wants, &why);
 }
 
 static void linux_must_leave_them_alone(void **state)
@@ -108,18 +109,18 @@ static void linux_must_leave_them_alone(void **state)
 	/* Claimed already. */
 	assert_int_equal(check("0x210000000,256M,0x220000000,2M"), 0);
 	assert_int_equal(check("0x130000000,2M"), -EEXIST);
-	assert_non_null(strstr(why, "System RAM"));
-	assert_non_null(strstr(why, "memmap=2M$0x130000000"));
+	assert_non_null(strstr(why.text, "System RAM"));
+	assert_non_null(strstr(why.text, "memmap=2M$0x130000000"));
 	assert_int_equal(check("0x140000000,514M"), -EEXIST);
 	assert_int_equal(check("0x15fe00000,4M"), -EEXIST);
 	assert_int_equal(check("0x13fe00000,4M"), -EEXIST);
 	assert_int_equal(check("0x27fe00000,4M"), -EEXIST);
-	assert_non_null(strstr(why, "only partly"));
+	assert_non_null(strstr(why.text, "only partly"));
 	assert_int_equal(check("0xb0000000,2M"), -EEXIST);
 	assert_int_equal(check("0xd0000000,2M"), -EEXIST);
-	assert_int_equal(reserved_ranges_check("00000000-00000000 : System RAM\n", want, 1, why),
+	assert_int_equal(reserved_ranges_check("00000000-00000000 : System RAM\n", want, 1, &why),
 			 -EACCES);
-	assert_int_equal(reserved_ranges_check("", want, 1, why), -EACCES);
+	assert_int_equal(reserved_ranges_check("", want, 1, &why), -EACCES);
 	assert_string_equal(reserved_ranges_candidates(iomem, buf, sizeof(buf)),
 			    "0xb0000000,256M 0x140000000,512M 0x200000000,2G");
 }
@@ -145,7 +146,7 @@ static int of_tree(const char *name)
 {
 	if (!compile(name))
 		fail_msg("dtc cannot compile tests/unit/dts/%s.dts (is it installed?)", name);
-	return reserved_ranges_of_tree(blob, blob_size, want, &wants, why);
+	return reserved_ranges_of_tree(blob, blob_size, want, &wants, &why);
 }
 
 static void trees_name_ranges(void **state)
@@ -182,7 +183,7 @@ static void trees_err(void **state)
 		snprintf(name, sizeof(name), "bad-%s", bad[i]);
 		if (of_tree(name) != -EINVAL)
 			fail_msg("%s is taken", name);
-		assert_non_null(strstr(why, "/reserved-memory"));
+		assert_non_null(strstr(why.text, "/reserved-memory"));
 	}
 }
 
@@ -193,7 +194,7 @@ static int try(const unsigned char *bytes, size_t size)
 	int ret;
 
 	memcpy(copy, bytes, size);
-	ret = reserved_ranges_of_tree(copy, size, want, &wants, why);
+	ret = reserved_ranges_of_tree(copy, size, want, &wants, &why);
 	free(copy);
 	for (unsigned int i = 0; ret == 0 && i < wants; i++) {
 		assert_true(want[i].bytes && want[i].base + want[i].bytes > want[i].base);

@@ -77,7 +77,7 @@ static void a_stale_word_moves_nothing(void **state)
 	assert_int_equal(table_move(t, 0, 0, seen, BLOCK_LENT, owner_of(4, 8)), -EAGAIN);
 }
 
-/* Who adds up while others move blocks may see one leave and not see it come. */
+/* A sum taken while other threads move a block may count that it left, and not that it came. */
 static void a_count_is_never_below_none(void **state)
 {
 	struct pool_rig *r = *state;
@@ -161,7 +161,10 @@ static void half_zeroed_blocks_are_dirty(void **state)
 	pool_validate(&r->pool);
 }
 
-/* CLEAN means: zeroed. Or: will be, by who maps it. The second is worth nothing to the first. */
+/*
+ * For a backend that zeroes what it maps CLEAN means that the block will be zeroed, for others
+ * that it is: so the first kind of CLEAN is DIRTY to the others.
+ */
 static void clean_for_one_backend_is_dirty_for_another(void **state)
 {
 	struct pool_rig *r = *state;

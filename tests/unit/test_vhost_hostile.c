@@ -5,6 +5,7 @@
  * costs: its device breaks with a reason and a text that names the value, and reset
  * mends it. VM "good" on the same server goes on after each.
  */
+#include "../../host/base/quiet.h"
 #include "test_vhost_pair.h"
 
 /* --- rings ----------------------------------------------------------------------- */
@@ -88,6 +89,17 @@ static void chain_longer_than_allowed(void **state)
 	pair_free(&p);
 }
 
+/* After a reset the queue is started without a size: the device breaks, which err is told. */
+static void start_half_set_up(struct pair *p, int err)
+{
+	guest_stop(p->bad, NULL);
+	assert_true(send_msg(p->bad, VHOST_USER_RESET_DEVICE, 0, NULL, 0, NULL, 0));
+	send_u64(p->bad, VHOST_USER_SET_FEATURES, RIG_FEATURES & ~(1ULL << VHOST_USER_F_PROTOCOL_FEATURES));
+	send_file(p->bad, VHOST_USER_SET_VRING_ERR, 0, err);
+	send_file(p->bad, VHOST_USER_SET_VRING_KICK, 0, p->bad->kick[0]);
+	rig_spin(p->r);
+}
+
 static void queues_started_half_set_up(void **state)
 {
 	struct pair p = pair_new();
@@ -95,12 +107,7 @@ static void queues_started_half_set_up(void **state)
 	int err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	(void)state;
-	guest_stop(p.bad, NULL);
-	assert_true(send_msg(p.bad, VHOST_USER_RESET_DEVICE, 0, NULL, 0, NULL, 0));
-	send_u64(p.bad, VHOST_USER_SET_FEATURES, RIG_FEATURES & ~(1ULL << VHOST_USER_F_PROTOCOL_FEATURES));
-	send_file(p.bad, VHOST_USER_SET_VRING_ERR, 0, err);
-	send_file(p.bad, VHOST_USER_SET_VRING_KICK, 0, p.bad->kick[0]);
-	rig_spin(p.r);
+	start_half_set_up(&p, err);
 	assert_int_equal(read(err, &n, sizeof(n)), sizeof(n));
 	close(err);
 	assert_broken(&p, "no address", MEMLEASE_BROKEN_RING, "queue 0 was started without a size");
@@ -111,6 +118,23 @@ static void queues_started_half_set_up(void **state)
 	send_u64(p.bad, VHOST_USER_SET_FEATURES, 1ULL << VHOST_USER_F_PROTOCOL_FEATURES);
 	send_file(p.bad, VHOST_USER_SET_VRING_KICK, 0, p.bad->kick[0]);
 	assert_broken(&p, "legacy", MEMLEASE_BROKEN_RING, "without VIRTIO_F_VERSION_1");
+	pair_free(&p);
+}
+
+/* QEMU has nothing to do with a queue's error but to log it. */
+static void breaks_again_and_again(void **state)
+{
+	struct pair p = pair_new();
+	uint64_t n = 0;
+	int err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	(void)state;
+	for (int i = 0; i < 3 * ML_QUIET_LINES; i++) {
+		start_half_set_up(&p, err);
+	}
+	assert_int_equal(read(err, &n, sizeof(n)), sizeof(n));
+	assert_int_equal(n, ML_QUIET_LINES);
+	close(err);
 	pair_free(&p);
 }
 
@@ -488,6 +512,7 @@ int main(void)
 		cmocka_unit_test(malformed_rings),
 		cmocka_unit_test(chain_longer_than_allowed),
 		cmocka_unit_test(queues_started_half_set_up),
+		cmocka_unit_test(breaks_again_and_again),
 		cmocka_unit_test(bad_indices),
 		cmocka_unit_test(bad_event_buffers),
 		cmocka_unit_test(not_negotiated),

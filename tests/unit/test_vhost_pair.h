@@ -70,4 +70,30 @@ static RIG_UNUSED void assert_broken(struct pair *p, const char *what, enum meml
 	assert_good_goes_on(p);
 }
 
+/* What goes to standard error while it is caught. */
+static int caught_fd = -1, stderr_fd;
+
+static inline void catch_log(void)
+{
+	fflush(stderr);
+	ml_log_set_level(ML_LOG_INFO);
+	caught_fd = memfd_create("log", MFD_CLOEXEC);
+	stderr_fd = dup(2);
+	assert_true(caught_fd >= 0 && stderr_fd >= 0);
+	assert_true(dup2(caught_fd, 2) == 2);
+}
+
+static inline void release_log(char *text, size_t size)
+{
+	ssize_t n;
+
+	fflush(stderr);
+	dup2(stderr_fd, 2);
+	close(stderr_fd);
+	n = pread(caught_fd, text, size - 1, 0);
+	text[n < 0 ? 0 : n] = '\0';
+	close(caught_fd);
+	ml_log_set_level(ML_LOG_ERR);
+}
+
 #endif /* TEST_VHOST_PAIR_H */

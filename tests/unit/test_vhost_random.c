@@ -6,6 +6,7 @@
  * printed; MEMLEASE_TEST_SEED repeats a run, MEMLEASE_TEST_STEPS makes it longer.
  */
 #include "test_vhost_rig.h"
+#include "porter_direct.h"
 
 #define SEEDS 3
 #define MESSAGE_STEPS 1000

@@ -34,11 +34,14 @@
 #include <unistd.h>
 
 #include "../../host/base/log.h"
+#include "../../host/base/porter.h"
 #include "../../host/vhost/message.h"
 #include "../../host/vhost/protocol.h"
 #include "../../host/vhost/vhost.h"
 #include "../../proto/memlease_vhost.h"
+#include "../lib/lend_validate.h"
 
+#define RIG_RECEIPT_US 60000000	/* generous: sanitizers, and others on the machine */
 #define RIG_UNUSED __attribute__((unused))
 #define BLOCK MEMLEASE_BLOCK_BYTES
 #define MIB (1024 * 1024ULL)
@@ -95,6 +98,8 @@ struct guest {
 	uint16_t next_desc[MEMLEASE_VQ_COUNT];
 };
 
+static const struct ml_clock *rig_clock = &ml_clock_real;	/* of rigs that start from now on */
+
 /* --- the rig ----------------------------------------------------------------- */
 
 static void rig_on_event(void *ctx, const struct lend_event *e)
@@ -135,7 +140,7 @@ static void rig_start(struct rig *r)
 		.pool_blocks = r->pool_blocks,
 		.overbook_percent = 0,
 		.period_s = 60,
-		.clock = &ml_clock_real,
+		.clock = rig_clock,
 	};
 	struct lend_hooks hooks = {
 		.served = vhost_on_served,
@@ -196,6 +201,10 @@ static void rig_spin(struct rig *r)
 	for (int i = 0; i < 100000; i++) {
 		int n = sd_event_run(r->event, 0);
 
+		assert_true(n >= 0);
+		/* What the porter receives is waited for. */
+		if (n == 0 && ml_porter_open_receipts())
+			n = sd_event_run(r->event, RIG_RECEIPT_US);
 		assert_true(n >= 0);
 		if (n == 0)
 			return;
@@ -458,7 +467,7 @@ static struct guest *guest_define(struct rig *r, const char *name)
 		.weight = 100,
 	};
 	struct guest *g = calloc(1, sizeof(*g));
-	char why[200];
+	struct ml_why why = { "" };
 
 	assert_non_null(g);
 	snprintf(spec.name, sizeof(spec.name), "%s", name);
@@ -466,8 +475,8 @@ static struct guest *guest_define(struct rig *r, const char *name)
 	snprintf(spec.plan, sizeof(spec.plan), "std");
 	g->rig = r;
 	g->fd = g->backend = -1;
-	if (lend_vm_create(r->lender, &spec, &g->vm, why, sizeof(why)) != 0)
-		fail_msg("%s", why);
+	if (lend_vm_create(r->lender, &spec, &g->vm, &why) != 0)
+		fail_msg("%s", why.text);
 	snprintf(g->path, sizeof(g->path), "%s/%s.sock", r->dir, name);
 	assert_int_equal(vhost_vm_listen(r->server, g->vm, g->path), 0);
 	g->boot = map_file(lend_region_path(g->vm, MEMLEASE_REGION_BOOT), RIG_BOOT * BLOCK,
@@ -524,5 +533,19 @@ static RIG_UNUSED void guest_free(struct guest *g)
 }
 
 #include "test_vhost_driver.h"
+
+/* Was QEMU told that the config space changed? */
+static inline bool config_change_told(struct guest *g)
+{
+	struct message_header h;
+
+	rig_spin(g->rig);
+	if (recv(g->backend, &h, sizeof(h), MSG_DONTWAIT) != sizeof(h))
+		return false;
+	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	assert_int_equal(h.flags, MESSAGE_VERSION);
+	assert_int_equal(h.size, 0);
+	return true;
+}
 
 #endif /* TEST_VHOST_RIG_H */

@@ -120,9 +120,9 @@ static void few_descriptors_are_stored(void **state)
 	struct toucher t;
 
 	(void)state;
-	for (int i = 0; i < 3 * QUIET_LINES; i++)
+	for (int i = 0; i < 3 * ML_QUIET_LINES; i++)
 		assert_int_equal(send_acked(g, MEMLEASE_VHOST_SET_UFFD, &l, sizeof(l), &uffd, 1), 0);
-	assert_int_equal(r->stored, QUIET_LINES);
+	assert_int_equal(r->stored, ML_QUIET_LINES);
 	/* The last one is served, stored or not. */
 	touch_start(&t, g->boot + 9 * BLOCK);
 	assert_true(touch_finish(r, &t, 2000));

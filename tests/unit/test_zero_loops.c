@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../../host/base/bus.h"
-#include "../../host/pool/zero_engine.h"
+#include "../../host/pool/zero_cpu.h"
 #include "../../host/pool/zero_loops.h"
 
 #define UNIT ((size_t)ZERO_ALIGN)

@@ -243,14 +243,14 @@ static void who_waits_gets_his_own(void **state)
 	assert_true(p.urgent);
 	assert_true(p.work);
 	assert_int_equal(p.want, 3);
-	/* Whom the clean ones suffice for does not wait for zeroing. */
+	/* Touches for which there are clean blocks enough do not wait for zeroing. */
 	v.clean = 3;
 	p = zero_plan_make(&none, &v);
 	assert_false(p.urgent);
 	assert_int_equal(p.want, 0);
 	p = plan((struct zero_view){ .clean = 0, .dirty = 1000, .waiting = 3 });
 	assert_int_equal(p.want, 67);
-	/* Those who come after him should not have to wait, but what lies about is not urgent. */
+	/* Later touches should not have to wait either, but blocks to keep for later are not urgent. */
 	p = plan((struct zero_view){ .clean = 34, .dirty = 1000, .waiting = 3, .working = true });
 	assert_true(p.urgent);
 	p = plan((struct zero_view){ .clean = 35, .dirty = 1000, .waiting = 3, .working = true });

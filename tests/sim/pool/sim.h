@@ -39,7 +39,7 @@ struct sim_world {
 	bool zeroed_on_map;	/* the backend zeroes, and has no ring */
 	enum sim_sabotage sabotage;
 	uint64_t stamp;
-	/* Contents: 0 is zeros. Each is touched only by whom the table names its owner. */
+	/* Contents: 0 is zeros. Each is touched only by the owner that the table names. */
 	uint64_t content[SIM_BLOCKS];
 	struct sim_slot slots[SIM_VMS][SIM_SLOTS];
 	bool poisoned[SIM_BLOCKS];

@@ -49,8 +49,8 @@ nothing_open() { ! files | grep -v '^tests/lint.t$' | xargs grep -nIE '\b(TODO|F
 no_trailing_space() { ! files '*.c' '*.h' '*.py' '*.sh' '*.t' 'scripts/*' Makefile '*.md' | xargs grep -nE '[[:space:]]+$' --; }
 
 echo "1..9"
-check "folders include only what lies below them" scripts/check-layers
-check "the check of folders can fail" scripts/check-layers --self-test
+check "everything uses only what stands below it" scripts/check-layers
+check "the check of the order can fail" scripts/check-layers --self-test
 check "shell scripts pass shellcheck" shell_clean
 check "Python compiles" python_compiles
 check "every source names its licence" licensed

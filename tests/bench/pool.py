@@ -7,7 +7,6 @@ guest, no root. Run by scripts/bench; what the figures mean is in docs/benchmark
 Environment: MEMLEASE_BENCH_ROUNDS (7)."""
 
 import datetime
-import json
 import os
 import platform
 import statistics
@@ -20,7 +19,7 @@ TESTS = os.path.dirname(HERE)
 sys.path[:0] = [os.path.join(TESTS, "vm"), os.path.join(HERE, "lib")]
 
 from lib import paths
-from measure import OUT, cpu_model
+from measure import cpu_model, write_results
 from tables import plain
 
 GUESTS = False		# scripts/bench need not build any
@@ -63,15 +62,6 @@ def median(turns, field, **which):
                                    all(turn[key] == value for key, value in which.items())), 2)
 
 
-def write(suffix, what):
-    os.makedirs(OUT, exist_ok=True)
-    path = os.path.join(OUT, f"pool{suffix}.json")
-    with open(path + ".new", "w") as file:
-        json.dump(what, file, indent=1)
-        file.write("\n")
-    os.replace(path + ".new", path)
-
-
 def main():
     rounds = int(os.environ.get("MEMLEASE_BENCH_ROUNDS", ROUNDS))
     counts = thread_counts()
@@ -85,8 +75,7 @@ def main():
     about = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rounds": rounds,
              "threads": " and ".join(map(str, counts)), "cpu": cpu_model(), "cores": os.cpu_count(),
              "host_kernel": platform.release(), "load_before": load}
-    write("", result)
-    write(".raw", {"about": about, "turns": turns})
+    write_results("pool", result, {"about": about, "turns": turns})
     lines = [["", *(f"{what}, {n} thread{'s' * (n > 1)}, ns" for what in ("get", "put") for n in counts)]]
     lines += [[system, *(f"{ns:.1f}" for field in ("get_ns", "put_ns") for ns in result[system][field])]
               for system in SYSTEMS]

@@ -6,7 +6,6 @@ memory from it. No guest, no root. Run by scripts/bench; what the figures mean i
 MEMLEASE_BENCH_ROUNDS (15), MEMLEASE_BENCH_MIB (4096, or a quarter of what is free)."""
 
 import datetime
-import json
 import os
 import platform
 import statistics
@@ -18,7 +17,7 @@ TESTS = os.path.dirname(HERE)
 sys.path[:0] = [os.path.join(TESTS, "vm"), os.path.join(HERE, "lib")]
 
 from lib import paths
-from measure import OUT, cpu_model
+from measure import cpu_model, write_results
 
 GUESTS = False		# scripts/bench need not build any
 ROUNDS = 15
@@ -80,15 +79,6 @@ def times(turns, way, other):
     return sorted(ways[way] / ways[other] for ways in by_round.values())
 
 
-def write(suffix, what):
-    os.makedirs(OUT, exist_ok=True)
-    path = os.path.join(OUT, f"zero{suffix}.json")
-    with open(path + ".new", "w") as file:
-        json.dump(what, file, indent=1)
-        file.write("\n")
-    os.replace(path + ".new", path)
-
-
 def main():
     rounds = int(os.environ.get("MEMLEASE_BENCH_ROUNDS", ROUNDS))
     mib = mapping_mib()
@@ -107,8 +97,7 @@ def main():
              "ways_gib_s": {way: median(turns, way) for way in ways},
              "disturbed_turns_percent": round(100 * sum(disturbed(turn) for turn in turns) / len(turns), 1),
              "memlease_wall_gib_s": round(median(turns, "memlease", "wall_gib_s"), 1), "times_memset_by_round": ratios}
-    write("", result)
-    write(".raw", {"about": about, "turns": turns})
+    write_results("zero", result, {"about": about, "turns": turns})
     for way in ways:
         print(f"{way:<20} {median(turns, way):7.1f} GiB/s")
     print(f"memlease: {result['memlease_gib_s'] / result['memset_gib_s']:.2f} times memset() ({ratios[0]:.2f} to "

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bash completion: it knows every verb and option that --help knows, and no
-other, and the names that the daemon has."""
+other, and the names that the daemon has. It is made, as the manual page is, from the
+verbs' own table."""
 
 import os
 import re
@@ -35,9 +36,8 @@ def verbs(tap):
     tap.equal(complete("memlease help e"), ["events"], "help knows them too")
     tap.equal(complete("memlease --socket /x li"), ["list"], "after --socket PATH")
     for name in names:
-        if name != "help":
-            options = sorted([*re.findall(r"^  (--[a-z-]+)", cli(name, "--help").out, re.M), "--help"])
-            tap.equal(complete(f"memlease {name} --"), options, f"options of {name}, as in its help")
+        options = sorted([*re.findall(r"^  (--[a-z-]+)", cli(name, "--help").out, re.M), "--help"])
+        tap.equal(complete(f"memlease {name} --"), options, f"options of {name}, as in its help")
 
 
 def values(tap):
@@ -50,6 +50,13 @@ def values(tap):
     tap.check("/etc/passwd" in complete("memlease run --tenant a /etc/pass"), "files for the disk")
 
 
+def made(tap):
+    """Completion and manual page say what the table of verbs says."""
+    maker = os.path.join(TOP, "scripts", "cli-texts")
+    got = subprocess.run([maker, "--check", "--cli", CLI], capture_output=True, text=True, timeout=20, check=False)
+    tap.check(got.returncode == 0, "scripts/cli-texts has nothing to write", got.stdout + got.stderr)
+
+
 def names(tap):
     with Fake({"query-vms": [vm("web1"), vm("db")], "query-plans": {"plans": [{"name": "standard"}]}}) as fake:
         for verb in ("status", "set", "stop", "report-now"):
@@ -60,4 +67,4 @@ def names(tap):
     tap.check("--force" in complete("memlease stop "), "without a daemon: options")
 
 
-run(verbs, values, names)
+run(verbs, values, made, names)

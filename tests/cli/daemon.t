@@ -15,6 +15,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from decimal import Decimal
@@ -31,8 +32,8 @@ KERNEL = ("--kernel", "/etc/passwd")
 class Host:
     """A daemon and the CLI that talks to it."""
 
-    def __init__(self, *arguments, pool="512M"):
-        self.daemon = Daemon(*arguments, pool=pool)
+    def __init__(self, *arguments, pool="512M", directory=None):
+        self.daemon = Daemon(*arguments, pool=pool, directory=directory)
 
     def __call__(self, *words, **named):
         return fake.cli(*words, socket_path=self.daemon.control, **named)
@@ -40,8 +41,8 @@ class Host:
     def json(self, *words):
         return json.loads(self(*words, "--json").out)
 
-    def run(self, name, *words, tenant="acme", plan="standard", boot="64M", limit="448M"):
-        return self("run", "--tenant", tenant, "--plan", plan, "--name", name, "--boot", boot, "--limit", limit, *words)
+    def run(self, name, *words, tenant="acme", plan="standard", boot="64M", limit="448M", **named):
+        return self("run", "--tenant", tenant, "--plan", plan, "--name", name, "--boot", boot, "--limit", limit, *words, **named)
 
     def program(self, name, script):
         """A program that stands in QEMU's place."""
@@ -98,7 +99,14 @@ def refused_by_the_daemon(tap):
     program = host.program("true", "exit 0\n")
     words = ("--print", "--qemu", program, *KERNEL)
     says(tap, host.run("a/b", *words), 1, "a/b", "a name that cannot be")
-    says(tap, host.run("a", *words, plan="gold"), 1, ["'gold'", "standard"], "a plan that is not there")
+    says(tap, host.run("a", *words, plan="gold"), 1, ["memlease: run: ", "'gold'", "standard"], "a plan that is not there")
+    for what, result, sizes in (
+            ("a limit too low", host.run("a", *words, limit="130M"), ("130M", "192M")),
+            ("a guarantee above the limit", host.run("a", "--guarantee", "600M", *words), ("600M", "448M")),
+            ("a limit beyond all", host.run("a", *words, boot="128M", limit="1000T"), ("1000T",)),
+            ("a limit beyond what a size can be", host.run("a", *words, limit="5P"), ("5P", "4P"))):
+        says(tap, result, 1, ["memlease: run: ", *sizes], f"{what}: in sizes as people write them")
+        tap.check(not any(w in result.err for w in (" bytes", " blocks", "vm-create")), f"{what}: and in no others", result)
     says(tap, host.run("a", "--guarantee", "600M", *words), 1, ["guarantee", "limit"], "a guarantee above the limit")
     says(tap, host.run("a", *words, boot="63M"), 2, ["'63M'", "62M or 64M"], "boot memory that is not whole blocks")
     says(tap, host.run("b", *words, limit="500M"), 0, ["448 MiB, not 500 MiB", "128 MiB"], "a limit that was rounded is told")
@@ -132,6 +140,28 @@ def qemu_fails(tap):
     process.terminate()
     tap.equal(process.wait(10), 128 + 15, "SIGTERM is passed on")
     tap.equal(host.json("list"), [], "and the VM forgotten")
+
+
+def commas(tap):
+    """A real QEMU, with a comma in every path that it is given."""
+    got = subprocess.run([os.path.join(fake.TOP, "scripts", "build-qemu"), "--print-path"], capture_output=True, text=True,
+                         timeout=240, check=False)
+    if got.returncode:
+        tap.skip("QEMU with a comma in its paths", got.stderr.strip())
+        return
+    where = tempfile.mkdtemp(prefix="mld,x,,")
+    os.chmod(where, 0o711)	# QEMU has a user of its own
+    host = Host(directory=where)
+    disk = os.path.join(host.daemon.dir, "a,b.img")
+    with open(disk, "wb") as file:
+        file.truncate(1 << 20)
+    says(tap, host.run("a", "--accel", "tcg", "--detach", "--qemu", got.stdout.strip(), disk, timeout_s=240), 0, "a runs",
+         "QEMU starts", "out")
+    files = os.listdir(os.path.join(host.daemon.run_dir, "vm"))
+    for name in ("a.qmp.sock", "a.console.sock", "a.console.log"):
+        tap.check(name in files, f"{name} is where it should be", files)
+    says(tap, host("stop", "a", "--timeout", "100ms"), 1, ["still runs"], "its monitor answers")
+    says(tap, host("stop", "a", "--force"), 0, "has ended", "stop --force", "out")
 
 
 def bills(tap):
@@ -238,4 +268,4 @@ def top(tap):
     tap.equal(screen.end(), 0, "and ends it")
 
 
-run(reading, register, refused_by_the_daemon, qemu_fails, bills, events, top)
+run(reading, register, refused_by_the_daemon, qemu_fails, commas, bills, events, top)

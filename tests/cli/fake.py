@@ -32,6 +32,7 @@ class Fake:
 
     def __init__(self, answers=None, greeting=None):
         self.dir = tempfile.mkdtemp(prefix="mlc-")
+        os.chmod(self.dir, 0o711)	# a QEMU of root's has a user of its own
         self.path = os.path.join(self.dir, "control.sock")
         self.answers = dict(answers or {})
         self.greeting = json.dumps(GREETING).encode() + b"\r\n" if greeting is None else greeting
@@ -40,7 +41,8 @@ class Fake:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
         self.listener.listen(8)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self._accept, daemon=True)
+        self.acceptor.start()
 
     def __enter__(self):
         return self
@@ -49,6 +51,9 @@ class Fake:
         self.close()
 
     def close(self):
+        # The thread must be gone before the number of its descriptor is another Fake's.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.acceptor.join()
         self.listener.close()
         for peer in self.peers:
             peer.close()

@@ -145,15 +145,15 @@ def refused(tap):
         how = {k: v for k, v in {**good, **change}.items() if v != "leave out"}
         return ask("vm-create", **how)
 
-    bad = "InvalidArgument"
+    bad = "invalid-argument"
     tap.refuses("CommandNotFound", "query-commands", ask, "vm-make")
     for missing in good:
         tap.refuses(bad, f"'{missing}' is missing", create, **{missing: "leave out"})
     tap.refuses(bad, "'bot'", create, bot=1)
     tap.refuses(bad, "512 MiB is 536870912", create, boot="64M")
-    tap.refuses(bad, "take 67108864 or 69206016", create, boot=64 * MIB + 1)
+    tap.refuses(bad, "take 67108864 (64M) or 69206016 (66M)", create, boot=64 * MIB + 1)
     tap.refuses(bad, "at least one block", create, boot=0)
-    tap.refuses(bad, str(192 * MIB), create, limit=191 * MIB)
+    tap.refuses(bad, "is 191M, but must be at least boot memory and 128M, 192M", create, limit=191 * MIB)
     tap.refuses(bad, "'guarantee'", create, guarantee=MIB)
     tap.refuses(bad, "uarantee", create, guarantee=512 * MIB)
     tap.refuses(bad, "from 1 to 10000", create, weight=0)
@@ -161,7 +161,7 @@ def refused(tap):
     tap.refuses(bad, "standard", create, plan="gold")
     tap.refuses(bad, "a name", create, name="../x")
     tap.refuses(bad, "a name", create, tenant="")
-    tap.refuses("NoSpace", "uarantee", create, limit=2 * GIB, guarantee=GIB)
+    tap.refuses("no-space", "uarantee", create, limit=2 * GIB, guarantee=GIB)
     create()
     tap.refuses(bad, "vm", create)
     tap.equal(len(ask("query-vms")), 1, "what was refused left nothing behind")

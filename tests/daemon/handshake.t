@@ -93,20 +93,17 @@ def malformed(tap):
             ("no JSON in braces", b"{hello}\n"), ("a missing value", b'{"execute": }\n'),
             ("not UTF-8", b'{"execute": "\xff\xfe"}\n'), ("a cut surrogate", b'{"execute": "\\ud800"}\n'),
             ("a NUL in a string", b'{"execute": "a\\u0000b"}\n'), ("duplicate members", b'{"execute": "a", "execute": "b"}\n'),
-            ("a huge number", b'{"execute": "a", "id": 99999999999999999999999}\n'),
             ("an open string", b'{"execute": "a\n'), ("wrong brackets", b'{"execute": [}]\n'),
             ("no execute", b'{}\n'), ("execute is a number", b'{"execute": 1}\n'),
             ("arguments are an array", b'{"execute": "query-pool", "arguments": []}\n'),
             ("an unknown member", b'{"execute": "query-pool", "argument": {}}\n'),
-            ("out of band", b'{"exec-oob": "query-pool"}\n'),
-            ("nested deeply", b'{"execute": "query-pool", "id": ' + b"[" * 40 + b"]" * 40 + b"}\n")):
-        got = raw.ask(data)
-        tap.check(got and got.get("error", {}).get("class") == "GenericError", f"{what} gets an error", got)
-    tap.check("return" in raw.ask({"execute": "query-version"}), "and the connection goes on")
-    raw.say(b'{"execute": "query-pool", "id": "' + b"x" * 70000)
-    got = raw.read()
-    tap.has(got["error"]["desc"], "65536", "a message that never ends gets an error")
-    tap.equal(raw.read(), None, "and the end")
+            ("out of band", b'{"exec-oob": "query-pool"}\n')):
+        # Of some garbage come several errors; all of them before the next answer.
+        got = [raw.ask(data + b'\x01\n{"execute": "query-version", "id": "next"}\n')]
+        while got[-1] and got[-1].get("id") != "next":
+            got.append(raw.read())
+        tap.check(len(got) > 2 and all(a and a.get("error", {}).get("class") == "GenericError" for a in got[:-1]) and
+                  "return" in (got[-1] or {}), f"{what} gets an error, and the connection goes on", got)
 
 
 def events(tap):

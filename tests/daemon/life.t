@@ -12,12 +12,16 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from daemon import BLOCK, MIB, Daemon, outcome, run
+from daemon import BINARY, BLOCK, MIB, Daemon, outcome, run
 
 
 def options(tap):
     code, said = outcome("--help")
     tap.check(code == 0 and "--pool SIZE" in said and "--overbook" in said, "--help", said)
+    for option in ("--help", "--version"):
+        with open("/dev/full", "w") as full:
+            got = subprocess.run([BINARY, option], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        tap.check(got.returncode and "standard output" in got.stderr, f"{option} that cannot be written is told", got)
     code, said = outcome("--version")
     tap.check(code == 0 and said.startswith("memleased "), "--version", said)
     run_dir = ["--run-dir", "/nonexistent/run", "--ledger", "/nonexistent/ledger.db"]
@@ -121,8 +125,9 @@ def places(tap):
     daemon = Daemon()
     mode = lambda path: stat.S_IMODE(os.stat(path).st_mode)
     tap.equal(oct(mode(daemon.control)), oct(0o660), "the control socket is for user and group")
-    for name in ("vm", "state", "pool"):
+    for name in ("state", "pool"):
         tap.equal(oct(mode(daemon.run_dir + "/" + name)), oct(0o700), f"{name}/ is nobody else's")
+    tap.equal(oct(mode(daemon.run_dir + "/vm")), oct(0o711), "vm/ can be passed through, and listed by nobody else")
     tap.check(os.path.exists(daemon.ledger), "the ledger is there")
     tap.equal(oct(mode(daemon.ledger)), oct(0o600), "and for nobody else")
 

@@ -6,7 +6,6 @@ borrowed, answered with the end of that process."""
 
 import os
 import platform
-import select
 import signal
 import subprocess
 import sys
@@ -15,36 +14,12 @@ import time
 LIB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib")
 sys.path.insert(0, LIB)
 
-from daemon import MIB, Daemon, run, until
+from daemon import BLOCK, MIB, Daemon, links, run, until
+from toucher_client import Toucher
 
 if platform.machine() != "x86_64":
     print("1..0 # SKIP knows userfaultfd's number on x86-64 only")
     sys.exit(0)
-
-
-class Toucher:
-    def __init__(self, qmp, name="vm"):
-        vm = qmp("vm-create", name=name, tenant="t", plan="standard", boot=64 * MIB, limit=256 * MIB)
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.join(LIB, "toucher.py"), vm["vhost-socket"], vm["boot-path"], vm["window-path"]],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        assert self.process.stdout.readline() == "ready\n"
-        until(lambda: qmp("query-vm", name=name)["state"] == "running")
-
-    def begin(self, region, slot):
-        self.process.stdin.write(f"{region} {slot}\n")
-
-    def done(self, timeout_s=10):
-        readable, _, _ = select.select([self.process.stdout], [], [], timeout_s)
-        return bool(readable) and self.process.stdout.readline() == "done\n"
-
-    def touch(self, region, slot):
-        self.begin(region, slot)
-        return self.done()
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def kill_daemon(daemon):
@@ -91,8 +66,7 @@ def served(tap):
 def dropped(tap):
     """A VM that ended leaves nothing in the keeper."""
     daemon = Daemon("--keep", "--overbook", "none")
-    held = lambda: sum("userfaultfd" in os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}")
-                       for fd in os.listdir(f"/proc/{daemon.process.pid}/fd"))
+    held = lambda: links(daemon.process.pid).count("anon_inode:[userfaultfd]")
     with daemon.qmp() as qmp:
         touchers = [Toucher(qmp, f"vm{i}") for i in range(3)]
         tap.check(until(lambda: held() == 3), "the keeper keeps one userfaultfd per VM", held())
@@ -131,6 +105,28 @@ def not_borrowed_as_root(tap):
 def not_borrowed_of_another_user(tap):
     """The daemon is not root, the process is: the one capability that was kept does it."""
     not_borrowed(tap, "--user", "nobody")
+
+
+def past_its_lease(tap):
+    """A process that fills its own files takes what another VM is guaranteed: it goes, and who is
+    owed a block gets it."""
+    daemon = Daemon(pool="64M")
+    with daemon.qmp() as qmp:
+        greedy, owed = Toucher(qmp, "greedy", 8 * MIB), Toucher(qmp, "owed", 16 * MIB, guarantee=16 * MIB)
+        path = qmp("query-vm", name="greedy")["window-path"]
+        fd = os.open(path, os.O_RDWR)
+        os.posix_fallocate(fd, 0, 20 * BLOCK)
+        tap.check(qmp.wait_event("MISMATCH", 5), "what it fills is found")
+        tap.check(not qmp.wait_event("VM_STOPPED", 1.5), "and metered, as long as nobody is the worse for it")
+        os.posix_fallocate(fd, 0, 28 * BLOCK)
+        os.close(fd)
+        event = qmp.wait_event("VM_STOPPED", 5)
+        tap.check(event and event["data"]["name"] == "greedy" and "guaranteed" in event["data"]["reason"],
+                  "what others are guaranteed it cannot have: VM_STOPPED", event)
+        tap.equal(greedy.process.wait(10), -signal.SIGKILL, "the process is killed")
+        tap.check(all(owed.touch("boot", slot) for slot in range(8)), "the other has all of its guarantee")
+        owed.end()
+        tap.check(until(lambda: qmp("query-pool")["lent-blocks"] == 0), "the pool is whole", qmp("query-pool"))
 
 
 def killed_by_word(tap):
@@ -196,4 +192,4 @@ def on_hugetlbfs(tap):
         want_huge_pages(had)
 
 
-run(served, dropped, on_hugetlbfs, not_borrowed_as_root, not_borrowed_of_another_user, killed_by_word)
+run(served, dropped, on_hugetlbfs, not_borrowed_as_root, not_borrowed_of_another_user, killed_by_word, past_its_lease)

@@ -30,11 +30,24 @@ def until(holds, timeout_s=LIMIT_S):
     return tap.until(holds, timeout_s, 0.02)
 
 
+def links(pid):
+    """What the descriptors of a process are, as readlink() has them."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:	# closed meanwhile
+            pass
+    return found
+
+
 class Daemon:
     """pool None leaves --pool out; directory: that of an earlier Daemon, to go on with."""
 
     def __init__(self, *arguments, pool="64M", directory=None, start=True):
         self.dir = directory or tempfile.mkdtemp(prefix="mld-")
+        if not directory:
+            os.chmod(self.dir, 0o711)	# QEMUs of other users pass through it
         self.run_dir = os.path.join(self.dir, "run")
         self.control = os.path.join(self.run_dir, "control.sock")
         self.ledger = os.path.join(self.dir, "ledger.db")
@@ -43,6 +56,7 @@ class Daemon:
         self.arguments = ["--run-dir", self.run_dir, "--ledger", self.ledger, *arguments]
         if pool:
             self.arguments += ["--pool", pool]
+        self.pass_fds = ()
         self.process = None
         _started.append(self)
         if start:
@@ -51,7 +65,7 @@ class Daemon:
     def start(self, wait=True, prefix=()):
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen([*prefix, BINARY, *self.arguments], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=ENVIRONMENT)
+                                            stdout=log, stderr=log, env=ENVIRONMENT, pass_fds=self.pass_fds)
         if wait and not until(self.answers):
             raise AssertionError("memleased does not answer:\n" + self.log())
         return self
@@ -77,10 +91,8 @@ class Daemon:
 
     def wait(self, timeout_s=LIMIT_S):
         """The exit status, or None if it lives on."""
-        try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
+        until(lambda: self.process.poll() is not None, timeout_s)
+        return self.process.poll()
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
@@ -109,18 +121,20 @@ class Daemon:
 def outcome(*arguments):
     """Run memleased where it ends by itself: exit status and what it said."""
     got = subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                         timeout=LIMIT_S, env=ENVIRONMENT, check=False)
+                         timeout=6 * LIMIT_S, env=ENVIRONMENT, check=False)
     return got.returncode, got.stdout + got.stderr
 
 
 class Tap(tap.Tap):
     def refuses(self, klass, words, command, *arguments, **named):
-        """command(...) fails with an error of this class whose text holds the words."""
+        """command(...) fails with an error of this class, or of this kind of GenericError,
+        whose text holds the words."""
         what = f"refused: {arguments} {named}: {words}"
         try:
             got = command(*arguments, **named)
         except QmpError as error:
-            return self.check(error.klass == klass and words in error.desc, what, error)
+            kind = error.klass == "GenericError" and error.kind or error.klass
+            return self.check(kind == klass and words in error.desc, what, error)
         return self.check(False, what, f"got {got!r}")
 
     def after(self, failures):

@@ -5,15 +5,18 @@ for. Every wait has a limit; nothing here starts or ends a process."""
 
 import json
 import socket
-import time
+
+import patience
 
 
 class QmpError(Exception):
-    """The server answered with an error; .klass and .desc as it gave them."""
+    """The server answered with an error; .klass and .desc as it gave them, .kind is
+    memleased's own word for some of them, or ""."""
 
     def __init__(self, command, error):
         self.klass = error.get("class", "")
         self.desc = error.get("desc", "")
+        self.kind = error.get("__memlease_kind", "")
         super().__init__(f"{command}: {self.klass}: {self.desc}")
 
 
@@ -27,7 +30,7 @@ class Qmp:
         self._sock.settimeout(timeout_s)
         try:
             self._sock.connect(path)
-            self.greeting = self._read(time.monotonic() + timeout_s)
+            self.greeting = self._read(patience.clock() + timeout_s)
             self("qmp_capabilities")
         except BaseException:
             self._sock.close()
@@ -49,7 +52,7 @@ class Qmp:
         if arguments:
             message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
         self._sock.sendall(json.dumps(message).encode() + b"\n")
-        deadline = time.monotonic() + self.timeout_s
+        deadline = patience.clock() + self.timeout_s
         while True:
             answer = self._read(deadline)
             if "event" in answer:
@@ -62,7 +65,7 @@ class Qmp:
     def wait_event(self, name, timeout_s, match=None):
         """The first event of this name (and for which match(data) holds) that came
         or comes within the time, taken out of .events; None if none does."""
-        deadline = time.monotonic() + timeout_s
+        deadline = patience.clock() + timeout_s
         while True:
             for i, event in enumerate(self.events):
                 if event["event"] == name and (match is None or match(event.get("data", {}))):
@@ -76,14 +79,14 @@ class Qmp:
 
     def _read(self, deadline):
         while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
+            left = deadline - patience.clock()
             if left <= 0:
                 raise TimeoutError(f"{self.path}: no answer in time")
             self._sock.settimeout(left)
             try:
                 data = self._sock.recv(65536)
             except socket.timeout:
-                raise TimeoutError(f"{self.path}: no answer in time") from None
+                continue
             if not data:
                 raise ConnectionError(f"{self.path}: closed by the other side")
             self._buffer += data

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
+# run-tests: alone, the pace of a program is compared with its pace before
 """The daemon is stopped for 10 s, as by a debugger or a host that swaps, and goes on: a VM
 that works in the memory it has is not slowed, one that needs more waits for so long, and
 both go on with all they had."""

@@ -43,7 +43,7 @@ def ends(tap, kernel):
     tap.equal([f for f in vm.files if os.path.exists(f)], [], "the VM's files are gone")
     h.check_bill(tap, vm, least=500)
     tap.check(h.ledger_rows("vm.ended_ms", "ends")[-1][0] is not None, "the ledger knows that the VM ended")
-    vm.process.wait(10)
+    vm.process.wait(60)
 
     again = h.vm_start("ends", kernel=kernel, limit="1536M")
     tap.check(until(lambda: again.status() and again.status()["resident-blocks"] > 0, 10),

@@ -49,6 +49,10 @@ def hostile(tap):
         vm.sh("rmmod hostile")
         until(lambda: not vm.status()["broken"], 3)
     tap.equal(vm.status()["broken"], "", "reset mends a broken device")
+    with open(vm.out) as file:
+        lines = [line for line in file if "broke off" in line]
+    tap.check(1 <= len(lines) <= 2, f"of {len(ATTACKS)} breaks QEMU's log has the first, and one a minute: {len(lines)} lines",
+              "".join(lines[-5:]))
     for name in HARMLESS:
         got = attack(vm, name)
         seen = vm.sh("dmesg | grep hostile: | tail -2")

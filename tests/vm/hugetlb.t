@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
+# run-tests: alone, the number of huge pages is the machine's
 """The pool on hugetlbfs, which an operator has set up: a VM grows, gives back and ends as
 on a tmpfs."""
 
@@ -28,6 +29,12 @@ def write_pages(number):
         file.write(str(number))
 
 
+def make_room():
+    for name, value in (("drop_caches", "3"), ("compact_memory", "1")):
+        with open(f"/proc/sys/vm/{name}", "w") as file:
+            file.write(value)
+
+
 def on_hugetlbfs(tap):
     if os.geteuid() or not os.access(SYSCTL, os.W_OK):
         skip(tap, "only root can set huge pages aside")
@@ -36,6 +43,9 @@ def on_hugetlbfs(tap):
     directory = tempfile.mkdtemp(prefix="memlease-huge-")
     try:
         write_pages(before + PAGES)
+        if read_pages() < before + PAGES:	# what other tests have left in the page cache is in the way
+            make_room()
+            write_pages(before + PAGES)
         if read_pages() < before + PAGES:
             skip(tap, f"this machine has no {PAGES} huge pages to spare")
             return

@@ -14,6 +14,8 @@ from lib.host import host
 from lib.paths import NEWEST
 from lib.tap import main, until
 
+import patience
+
 RICH_MIB = 450
 POOR_MIB = 330
 TRIES = 4	# on a machine that is busy the program may be slower than the pause is long
@@ -25,8 +27,8 @@ def number(vm, name):
 
 def refused_again(vm):
     """Wait until it has just been refused, and that a long pause after the time before."""
-    last, at = number(vm, "refusals"), time.monotonic()
-    while time.monotonic() < at + 30:
+    last, at, until_s = number(vm, "refusals"), time.monotonic(), patience.clock() + 60
+    while patience.clock() < until_s:
         now = number(vm, "refusals")
         if now != last:
             if time.monotonic() - at > 4:

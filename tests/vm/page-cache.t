@@ -14,8 +14,7 @@ import tempfile
 import time
 
 from lib.host import host
-from lib.paths import KERNELS
-from lib.tap import main, until
+from lib.tap import each_load, main
 
 DISK_MIB = 64
 SCAN_MIB = 1536
@@ -80,4 +79,4 @@ def cache(tap, kernel):
         vm.stop()
 
 
-main(*((cache, kernel) for kernel in KERNELS))
+main(*each_load(cache))

@@ -55,7 +55,7 @@ def refusals(tap):
             vm = qmp("vm-create", name=f"refused-{number}", tenant="acme", plan="standard",
                      boot=BOOT_MIB * MIB, limit=(BOOT_MIB + WINDOW_MIB) * MIB)
         try:
-            got = subprocess.run(line(vm, **change), capture_output=True, text=True, timeout=20, check=False,
+            got = subprocess.run(line(vm, **change), capture_output=True, text=True, timeout=120, check=False,
                                  stdin=subprocess.DEVNULL)
             tap.check(got.returncode == 1 and says in got.stderr, f"QEMU refuses {what}, and names '{says}'",
                       got.returncode, got.stderr)

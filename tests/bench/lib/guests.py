@@ -81,6 +81,7 @@ class Place:
     def __init__(self, mib):
         self.vms = []
         self.dir = tempfile.mkdtemp(prefix="memlease-bench-")
+        os.chmod(self.dir, 0o711)	# QEMUs become users of their own, and come back
         self.memory = os.path.join(self.dir, "memory")
         os.mkdir(self.memory)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"huge=always,mode=0700,size={mib}M", "memlease-bench",

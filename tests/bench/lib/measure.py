@@ -31,6 +31,17 @@ REPEATS = int(os.environ.get("MEMLEASE_BENCH_REPEATS", 6))
 BLOCK_MIB = 2
 
 
+def write_results(name, result, raw):
+    """What a benchmark leaves: the result, and the samples that it was made of."""
+    os.makedirs(OUT, exist_ok=True)
+    for suffix, what in (("", result), (".raw", raw)):
+        path = os.path.join(OUT, f"{name}{suffix}.json")
+        with open(path + ".new", "w") as file:
+            json.dump(what, file, indent=1)
+            file.write("\n")
+        os.replace(path + ".new", path)
+
+
 class Bench:
     """name: of the benchmark; keys: the systems it compares, in the table's order.
     timed=False: no figure is a time, so one round will do, and nothing disturbs it."""
@@ -121,13 +132,7 @@ class Bench:
 
     def write(self, result):
         """result: {system: {field: value}}. Writes both files."""
-        os.makedirs(OUT, exist_ok=True)
-        for suffix, what in (("", result), (".raw", {"about": self.about(), "systems": self.raw})):
-            path = os.path.join(OUT, f"{self.name}{suffix}.json")
-            with open(path + ".new", "w") as file:
-                json.dump(what, file, indent=1)
-                file.write("\n")
-            os.replace(path + ".new", path)
+        write_results(self.name, result, {"about": self.about(), "systems": self.raw})
         self.say(f"build/bench/{self.name}.json, samples in build/bench/{self.name}.raw.json")
 
     def about(self):

@@ -5,6 +5,10 @@ import os
 import socket
 import time
 
+from . import paths	# noqa: F401: it says where the shared part is
+
+import patience
+
 
 class RemoteError(Exception):
     """A command in the VM failed, or gave no answer in time."""
@@ -18,18 +22,18 @@ class Remote:
 
     def connect(self, alive, timeout_s):
         """Wait for the socket, then for the guest to be up. Ends early if alive() does."""
-        deadline = time.monotonic() + timeout_s
+        deadline = patience.clock() + timeout_s
         self.attach(alive, timeout_s)
-        self.wait_ready(alive, deadline - time.monotonic())
+        self.wait_ready(alive, deadline - patience.clock())
 
     def attach(self, alive, timeout_s):
         """Wait for the socket. What the guest says while nobody is there is lost: who starts
         several VMs does this for all before he waits for one to be up."""
-        deadline = time.monotonic() + timeout_s
+        deadline = patience.clock() + timeout_s
         while not self._sock:
             if not alive():
                 raise RemoteError("QEMU ended before the guest was up")
-            if time.monotonic() > deadline:
+            if patience.clock() > deadline:
                 raise RemoteError(f"no socket {self.path} after {timeout_s} s")
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -57,9 +61,9 @@ class Remote:
 
     def wait_ready(self, alive, timeout_s):
         """The guest says so each time that it has booted."""
-        deadline = time.monotonic() + timeout_s
+        deadline = patience.clock() + timeout_s
         while b"ready\n" not in self._buffer:
-            self._more(min(deadline, time.monotonic() + 0.5), alive, deadline)
+            self._more(min(deadline, patience.clock() + 0.5), alive, deadline)
         self._buffer = self._buffer.split(b"ready\n", 1)[1]
 
     def close(self):
@@ -69,14 +73,14 @@ class Remote:
             self._buffer = b""
 
     def _more(self, until, alive=None, deadline=None):
-        left = until - time.monotonic()
+        left = until - patience.clock()
         self._sock.settimeout(max(left, 0.001))
         try:
             data = self._sock.recv(65536)
         except socket.timeout:
             if alive and not alive():
                 raise RemoteError("QEMU ended") from None
-            if time.monotonic() >= (deadline or until):
+            if patience.clock() >= (deadline or until):
                 raise RemoteError("the guest gives no answer") from None
             return
         if not data:
@@ -85,7 +89,7 @@ class Remote:
 
     def run(self, script, timeout_s=20):
         """Run a shell script; its exit status and output."""
-        deadline = time.monotonic() + timeout_s
+        deadline = patience.clock() + timeout_s
         data = script.encode()
         try:
             self._sock.sendall(b"%d\n%s" % (len(data), data))

@@ -1,95 +1,69 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counts the blocks behind VMs without asking the daemon: about 100 times a
-second it reads how much the file system has allocated to each file of the pool.
-The integral over time is what a bill must agree with. What is asked of it is
-asked for some files, or for all."""
+"""Counts the blocks behind VMs without asking the daemon: about 100 times a second a
+process of its own, ahead of all others where that is allowed, reads how much the file
+system has allocated to each file of the pool. The integral over time is what a bill must
+agree with (looks.py). A thread takes in what it prints; who asks waits until it has seen
+a look that began after the question."""
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
+if __package__:	# as a program it only looks
+    from .looks import Looks
+else:
+    Looks = object
+
 BLOCK_BYTES = 2 << 20
 PERIOD_S = 0.01
+CATCH_UP_S = 60
 
 
-class Sampler:
+class Sampler(Looks):
     def __init__(self, pool_dir):
-        self.pool_dir = pool_dir
-        self.samples = {}	# path: [(monotonic ns, blocks)], changes and the last
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        super().__init__()
+        self.lock = threading.Condition()
+        self.ended = False
+        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), pool_dir],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        start_new_session=True)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+        self.catch_up()
 
     def stop(self):
-        self._stop.set()
-        self._thread.join()
+        """The last look is one that begins after this. What was seen can still be asked for."""
+        if not self.ended:
+            self.process.stdin.close()
+            self.thread.join()
+            self.process.wait()
 
-    def _run(self):
-        try:	# above what it watches, where that is allowed
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
-        except OSError:
-            pass
-        while not self._stop.is_set():
-            self._sample()
-            time.sleep(PERIOD_S)
-        self._sample()
+    def _read(self):
+        for line in self.process.stdout:
+            began, ended, seen = json.loads(line)
+            with self.lock:
+                self.add(began, ended, seen)
+                self.lock.notify_all()
+        with self.lock:
+            self.ended = True
+            self.lock.notify_all()
 
-    def _sample(self):
-        seen = dict(_allocated(self.pool_dir))
-        now = time.monotonic_ns()
-        for path in self.samples:
-            seen.setdefault(path, 0.0)
-        for path, blocks in seen.items():
-            points = self.samples.setdefault(path, [])
-            if len(points) > 1 and points[-1][1] == points[-2][1] == blocks:
-                points[-1] = (now, blocks)
-            else:
-                points.append((now, blocks))
+    def catch_up(self):
+        """Until a look that began after this has been taken in."""
+        asked = time.monotonic_ns()
+        with self.lock:
+            if not self.lock.wait_for(lambda: self.ended or self.last and self.last[0] >= asked, CATCH_UP_S):
+                raise AssertionError("the sampler does not look any more")
+            if not self.last or self.ended and self.process.poll():
+                raise AssertionError("the sampler has ended")
 
     def files(self, only):
-        return [path for path in list(self.samples) if only is None or path in only]
-
-    def now(self, only=None):
-        """Blocks behind the files, at the last sample."""
-        return sum(self.samples[path][-1][1] for path in self.files(only))
-
-    def peak(self, only=None):
-        return max((blocks for _, blocks in self.curve(only)), default=0)
-
-    def block_seconds(self, only=None, since_ns=0, until_ns=None):
-        """The integral; between two samples the mean of both."""
-        total = 0.0
-        for path in self.files(only):
-            points = list(self.samples[path])
-            for (t0, b0), (t1, b1) in zip(points, points[1:]):
-                t0, t1 = max(t0, since_ns), min(t1, until_ns or t1)
-                if t1 > t0:
-                    total += (b0 + b1) / 2 * (t1 - t0)
-        return total / 1e9
-
-    def curve(self, only=None):
-        """The sum over the files: [(monotonic ns, blocks)]."""
-        changes = []
-        for path in self.files(only):
-            last = 0
-            for at, blocks in list(self.samples[path]):
-                changes.append((at, blocks - last))
-                last = blocks
-        total, curve = 0, []
-        for at, change in sorted(changes):
-            total += change
-            if curve and curve[-1][0] == at:
-                curve[-1] = (at, total)
-            else:
-                curve.append((at, total))
-        return curve
-
-    def since(self, at_ns, low, only=None):
-        """Seconds from at_ns until the sum was first at or below low; None if never."""
-        for at, blocks in self.curve(only):
-            if at >= at_ns and blocks <= low:
-                return (at - at_ns) / 1e9
-        return None
+        """Whoever asks for anything asks for this first."""
+        self.catch_up()
+        return super().files(only)
 
 
 def _allocated(directory):
@@ -107,3 +81,29 @@ def _allocated(directory):
                 yield entry.path, os.stat(entry.path).st_blocks * 512 / BLOCK_BYTES
         except OSError:
             continue
+
+
+def _look_on(pool_dir):
+    """A line for each look, [begin, end, {path: blocks}] in JSON, until standard input ends."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, -15)
+        except OSError:
+            pass
+    done = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+    last = False
+    while not last:
+        last = done.wait(PERIOD_S)
+        began = time.monotonic_ns()
+        seen = dict(_allocated(pool_dir))
+        print(json.dumps([began, time.monotonic_ns(), seen]), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        _look_on(sys.argv[1])
+    except (BrokenPipeError, KeyboardInterrupt):	# the test has ended
+        os._exit(0)

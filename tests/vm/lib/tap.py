@@ -55,6 +55,11 @@ def each(function):
     return [(function, kernel) for kernel in paths.KERNELS]
 
 
+def each_load(function):
+    """The same for a test that is a long load: all kernels have their turn in `make check-long`."""
+    return [(function, kernel) for kernel in paths.LOAD_KERNELS]
+
+
 def skip(tap, why):
     """What this machine cannot show."""
     tap.skip("", why)

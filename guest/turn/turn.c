@@ -149,6 +149,7 @@ static void ml_attempt_begin(struct ml_taker *k, const struct ml_attempt *a)
 	mod_delayed_work(t->wire->wq, &k->alarm,
 			 msecs_to_jiffies(min(a->most_ms, a->cpu_ms ?: a->most_ms)));
 	/* Odd before anything is missing, and even when all is back or gone for good. */
+	WRITE_ONCE(t->way, a->way);
 	WRITE_ONCE(t->attempts, t->attempts + 1);
 	smp_wmb();
 	/* From now on growing watches that programs do not take the last memory. */
@@ -227,6 +228,11 @@ bool ml_turn_pressed(struct ml_turn *t)
 bool ml_turn_attempt(struct ml_turn *t)
 {
 	return READ_ONCE(t->attempts) & 1;
+}
+
+bool ml_turn_attempt_for_kernel(struct ml_turn *t)
+{
+	return ml_turn_attempt(t) && READ_ONCE(t->way) == ML_MOVABLE_TO_KERNEL;
 }
 
 u32 ml_turn_attempts(struct ml_turn *t)
@@ -328,8 +334,12 @@ struct ml_relief ml_turn_relief(struct ml_turn *t)
 void ml_turn_urge(struct ml_turn *t)
 {
 	atomic_inc(&t->urgent);
-	/* An attempt holds the lock that giving needs. */
-	ml_turn_interrupt(t);
+	/*
+	 * An attempt keeps memory from use, and the lock that giving needs. One for the
+	 * kernel may be all the help there is; if there is more, ml_turn_give() ends it.
+	 */
+	if (!ml_turn_attempt_for_kernel(t))
+		ml_turn_interrupt(t);
 	ml_turn_wake(t, ML_GROW);
 }
 
@@ -344,15 +354,18 @@ void ml_turn_answer_urged(struct ml_turn *t)
 	wake_up_all(&t->relief);
 }
 
-void ml_turn_ask_split(struct ml_turn *t)
+void ml_turn_ask_split(struct ml_turn *t, bool urgent)
 {
+	if (urgent)
+		WRITE_ONCE(t->kernel_urgent, true);
 	atomic_inc(&t->kernel_asked);
 	ml_turn_wake(t, ML_SPLIT);
 }
 
-bool ml_turn_split_asked(struct ml_turn *t, int *asked)
+bool ml_turn_split_asked(struct ml_turn *t, int *asked, bool *urgent)
 {
 	*asked = atomic_read(&t->kernel_asked);
+	*urgent = xchg(&t->kernel_urgent, false);
 	return *asked != READ_ONCE(t->kernel_answered);
 }
 

@@ -128,6 +128,7 @@ struct ml_turn {
 	atomic_t pages_wanted;		/* so many want them from who reads in the background */
 	atomic_t giving;		/* growing waits for blocks.hotplug */
 	u32 attempts;			/* begun and ended so far: odd while there is one */
+	enum ml_way way;		/* of the one there is, or the last */
 	struct ml_taker taker[2];	/* shrinking, the split */
 	struct ml_bell bell[ML_PART_COUNT];
 
@@ -136,6 +137,7 @@ struct ml_turn {
 	atomic_t answered;		/* rounds of growing that began with urgent set */
 	atomic_t kernel_asked;		/* by growing, for a block to go over to the kernel */
 	int kernel_answered;		/* kernel_asked, as of the split's last look */
+	bool kernel_urgent;		/* who asked last was out of memory */
 	wait_queue_head_t relief;	/* who ran out of memory waits here */
 
 	atomic64_t given_bytes;
@@ -196,8 +198,9 @@ void ml_turn_interrupt(struct ml_turn *t);
 /* Does growing wait for an attempt to end, or somebody who ran out of memory for growing? */
 bool ml_turn_pressed(struct ml_turn *t);
 
-/* Is a memory block being emptied? */
+/* Is a memory block being emptied? And for the kernel, so that it is better not interrupted? */
 bool ml_turn_attempt(struct ml_turn *t);
+bool ml_turn_attempt_for_kernel(struct ml_turn *t);
 
 /*
  * For who counts memory, and would take what an attempt keeps from use for used: call
@@ -261,7 +264,7 @@ struct ml_relief ml_turn_relief(struct ml_turn *t);
 
 /*
  * A process would be killed: growing is to look now, as a matter of urgency, and no
- * attempt is to be in its way. Any context.
+ * attempt is to be in its way, unless it brings the kernel memory. Any context.
  */
 void ml_turn_urge(struct ml_turn *t);
 
@@ -269,11 +272,17 @@ void ml_turn_urge(struct ml_turn *t);
 bool ml_turn_urged(struct ml_turn *t);
 void ml_turn_answer_urged(struct ml_turn *t);
 
-/* By growing: no block is to be had for the kernel, which is short. Any context. */
-void ml_turn_ask_split(struct ml_turn *t);
+/*
+ * By growing: no block is to be had for the kernel, which is short, or, urgent, for
+ * want of which a process would be killed. Any context.
+ */
+void ml_turn_ask_split(struct ml_turn *t, bool urgent);
 
-/* By the split: what was asked for so far, if that is not answered; and the answer. */
-bool ml_turn_split_asked(struct ml_turn *t, int *asked);
+/*
+ * By the split: what was asked for so far, if that is not answered, and whether it was
+ * urgent since the last call; and the answer.
+ */
+bool ml_turn_split_asked(struct ml_turn *t, int *asked, bool *urgent);
 void ml_turn_split_answer(struct ml_turn *t, int asked);
 
 /* Where who urged waits; woken when anything of ml_relief changes, or growing is held. */

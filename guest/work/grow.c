@@ -352,7 +352,7 @@ static u32 ml_grow_round(struct ml_grow *g, bool urgent)
 		n = room ? ml_grow_by(g, 1, ML_FOR_KERNEL, true) : 0;
 		/* The host lends none: a movable block has to go over to the kernel. */
 		if (!n)
-			ml_turn_ask_split(t);
+			ml_turn_ask_split(t, urgent);
 		return n;
 	}
 	n = ml_grow_decide(g, &marks, room, urgent, &why);
@@ -364,15 +364,17 @@ static u32 ml_grow_round(struct ml_grow *g, bool urgent)
 
 /*
  * A memory block is being emptied, and what is in it needs room elsewhere. If
- * programs, or the kernel, take that meanwhile, let go of the block.
+ * programs, or the kernel, take that meanwhile, let go of the block; but not for the
+ * kernel's sake of one that is to be the kernel's.
  */
 static u32 ml_grow_guard(struct ml_grow *g, const struct ml_marks *marks)
 {
 	struct ml_turn *t = g->turn;
 	u64 available = ml_board_available(t->board), free = ml_free_bytes();
 	struct ml_levels level = { 0 };
+	bool kernel_short = ml_kernel_available_bytes() < marks->kernel / 2;
 
-	if (available < marks->reserve || ml_kernel_available_bytes() < marks->kernel / 2)
+	if (available < marks->reserve || (kernel_short && !ml_turn_attempt_for_kernel(t)))
 		ml_turn_interrupt(t);
 	else
 		level.free = ml_halfway(free, available - marks->reserve);

@@ -29,11 +29,13 @@ static bool ml_oom_answered(struct ml_turn *t, const struct ml_relief *before)
 	       READ_ONCE(t->growing_held);
 }
 
-/* Has the split made an attempt for what growing asked of it since? */
+/* Has the split brought a block since, or tried all it could for what growing asked of it since? */
 static bool ml_oom_split_answered(struct ml_turn *t, const struct ml_relief *before)
 {
-	return ml_turn_relief(t).kernel_answered - before->kernel_asked > 0 ||
-	       READ_ONCE(t->growing_held);
+	struct ml_relief now = ml_turn_relief(t);
+
+	return now.to_kernel != before->to_kernel ||
+	       now.kernel_answered - before->kernel_asked > 0 || READ_ONCE(t->growing_held);
 }
 
 static u64 ml_oom_given(struct ml_turn *t, const struct ml_relief *before)
@@ -69,7 +71,7 @@ static u64 ml_oom_wait(struct ml_turn *t, const struct ml_relief *before)
 static u64 ml_oom_wait_split(struct ml_turn *t, const struct ml_relief *before)
 {
 	wait_event_timeout(*ml_turn_relief_waitqueue(t), ml_oom_split_answered(t, before),
-			   msecs_to_jiffies(ML_OOM_WAIT_MS));
+			   msecs_to_jiffies(ML_OOM_ATTEMPT_MS));
 	return (ml_turn_relief(t).to_kernel - before->to_kernel) * t->blocks->mb_bytes;
 }
 

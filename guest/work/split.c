@@ -12,6 +12,7 @@
  */
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -74,14 +75,17 @@ static u32 ml_split_lowest_movable(struct ml_blocks *b, u32 from)
 	return i;
 }
 
-/* Kernel memory is short: a movable block goes over to it. */
-static void ml_split_to_kernel(struct ml_split *s)
+/*
+ * Kernel memory is short: a movable block goes over to it. If that is urgent, whatever
+ * came of it a moment ago.
+ */
+static void ml_split_to_kernel(struct ml_split *s, bool urgent)
 {
 	struct ml_marks marks = ml_board_marks(s->turn->board);
 	struct ml_blocks *b = s->turn->blocks;
 	u32 i, tries = 0;
 
-	if (time_before(jiffies, s->no_convert))
+	if (!urgent && time_before(jiffies, s->no_convert))
 		return;
 	for (i = ml_split_lowest_movable(b, 0); i < b->count && tries < ML_CONVERT_TRIES;
 	     i = ml_split_lowest_movable(b, i + 1)) {
@@ -164,10 +168,15 @@ static long ml_split_look(struct ml_split *s)
 {
 	struct ml_marks marks = ml_board_marks(s->turn->board);
 	struct ml_turn *t = s->turn;
+	bool urgent;
 	int asked;
 
-	if (ml_turn_split_asked(t, &asked)) {
-		ml_split_to_kernel(s);
+	if (ml_turn_split_asked(t, &asked, &urgent)) {
+		/* Who waits for that is the kernel itself: what it takes comes out of its reserves. */
+		unsigned int flags = memalloc_noreclaim_save();
+
+		ml_split_to_kernel(s, urgent);
+		memalloc_noreclaim_restore(flags);
 		ml_turn_split_answer(t, asked);
 	}
 	if (!ml_blocks_kernel_count(t->blocks))

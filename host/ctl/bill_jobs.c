@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -37,18 +38,26 @@ struct job {
 	struct ml_why why;
 };
 
+/*
+ * A thread and its job. The event loop hands a job over by `wake` and gets it back by
+ * `answered`; there is no lock, because a thread of ordinary priority that others keep from
+ * running would hold it for as long as they like.
+ */
+struct bill_thread {
+	struct bill_jobs *jobs;
+	pthread_t thread;
+	sem_t wake;
+	struct job *job;	/* the event loop's, and the thread's from wake to answered */
+	atomic_bool answered;
+};
+
 struct bill_jobs {
 	struct ctl_clients *clients;
 	const struct ctl_config *config;
-	unsigned int threads;
-	pthread_t thread[BILL_JOBS_RUNNING_MAX];
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* Under lock. */
-	struct job *waiting;	/* oldest first */
-	struct job *running[BILL_JOBS_RUNNING_MAX];
-	struct job *done;
-	bool ending;
+	struct bill_thread threads[BILL_JOBS_RUNNING_MAX];
+	unsigned int count;	/* of the threads that were made */
+	struct job *waiting;	/* oldest first; the event loop's */
+	atomic_bool ending;
 	int done_fd;
 	sd_event_source *source;
 };
@@ -76,39 +85,36 @@ static void job_run(struct job *job, const struct ctl_config *config)
 		job->error = ml_refuse(&job->why, -ENOMEM, "query-bill: out of memory");
 }
 
-static struct job *next_job(struct bill_jobs *jobs)
-{
-	struct job *job;
-
-	while (!jobs->ending && !jobs->waiting)
-		pthread_cond_wait(&jobs->changed, &jobs->lock);
-	job = jobs->ending ? NULL : jobs->waiting;
-	if (job)
-		jobs->waiting = job->next;
-	return job;
-}
-
 static void *thread_main(void *arg)
 {
-	struct bill_jobs *jobs = arg;
-	struct job *job, **place = jobs->running;
+	struct bill_thread *self = arg;
+	struct bill_jobs *jobs = self->jobs;
 
 	ml_priority_ordinary();
-	pthread_mutex_lock(&jobs->lock);
-	while ((job = next_job(jobs))) {
-		for (place = jobs->running; *place; place++)
+	for (;;) {
+		while (sem_wait(&self->wake))
 			;
-		*place = job;
-		pthread_mutex_unlock(&jobs->lock);
-		job_run(job, jobs->config);
-		pthread_mutex_lock(&jobs->lock);
-		*place = NULL;
-		job->next = jobs->done;
-		jobs->done = job;
+		if (atomic_load(&jobs->ending))
+			return NULL;
+		job_run(self->job, jobs->config);
+		atomic_store(&self->answered, true);
 		eventfd_write(jobs->done_fd, 1);
 	}
-	pthread_mutex_unlock(&jobs->lock);
-	return NULL;
+}
+
+static int start_thread(struct bill_jobs *jobs, const pthread_attr_t *attr)
+{
+	struct bill_thread *thread = &jobs->threads[jobs->count];
+	int ret;
+
+	thread->jobs = jobs;
+	sem_init(&thread->wake, 0, 0);
+	ret = -pthread_create(&thread->thread, attr, thread_main, thread);
+	if (ret)
+		sem_destroy(&thread->wake);
+	else
+		jobs->count++;
+	return ret;
 }
 
 static int start_threads(struct bill_jobs *jobs)
@@ -122,13 +128,25 @@ static int start_threads(struct bill_jobs *jobs)
 	pthread_attr_setstacksize(&attr, JOB_STACK_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (!ret && jobs->threads < BILL_JOBS_RUNNING_MAX) {
-		ret = -pthread_create(&jobs->thread[jobs->threads], &attr, thread_main, jobs);
-		jobs->threads += !ret;
-	}
+	while (!ret && jobs->count < BILL_JOBS_RUNNING_MAX)
+		ret = start_thread(jobs, &attr);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return ret;
+}
+
+/* What waits goes to the threads that have nothing to do. */
+static void hand_out(struct bill_jobs *jobs)
+{
+	for (unsigned int i = 0; i < jobs->count && jobs->waiting; i++) {
+		struct bill_thread *thread = &jobs->threads[i];
+
+		if (thread->job)
+			continue;
+		thread->job = jobs->waiting;
+		jobs->waiting = jobs->waiting->next;
+		sem_post(&thread->wake);
+	}
 }
 
 static void answer(struct bill_jobs *jobs, struct job *job)
@@ -146,21 +164,21 @@ static void answer(struct bill_jobs *jobs, struct job *job)
 static int on_done(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 {
 	struct bill_jobs *jobs = ctx;
-	struct job *job, *next;
 	eventfd_t count;
 
 	(void)source;
 	(void)revents;
 	eventfd_read(fd, &count);
-	pthread_mutex_lock(&jobs->lock);
-	job = jobs->done;
-	jobs->done = NULL;
-	pthread_mutex_unlock(&jobs->lock);
-	for (; job; job = next) {
-		next = job->next;
-		answer(jobs, job);
-		job_free(job);
+	for (unsigned int i = 0; i < jobs->count; i++) {
+		struct bill_thread *thread = &jobs->threads[i];
+
+		if (!atomic_exchange(&thread->answered, false))
+			continue;
+		answer(jobs, thread->job);
+		job_free(thread->job);
+		thread->job = NULL;
 	}
+	hand_out(jobs);
 	return 0;
 }
 
@@ -170,10 +188,10 @@ static void on_left(void *ctx, uint64_t serial)
 	struct bill_jobs *jobs = ctx;
 	struct job **at = &jobs->waiting, *job;
 
-	pthread_mutex_lock(&jobs->lock);
-	for (unsigned int i = 0; i < BILL_JOBS_RUNNING_MAX; i++) {
-		if (jobs->running[i] && jobs->running[i]->client_serial == serial)
-			atomic_store(&jobs->running[i]->give_up, true);
+	for (unsigned int i = 0; i < jobs->count; i++) {
+		job = jobs->threads[i].job;
+		if (job && job->client_serial == serial)
+			atomic_store(&job->give_up, true);
 	}
 	while ((job = *at)) {
 		if (job->client_serial == serial) {
@@ -183,7 +201,6 @@ static void on_left(void *ctx, uint64_t serial)
 			at = &job->next;
 		}
 	}
-	pthread_mutex_unlock(&jobs->lock);
 }
 
 int bill_jobs_new(struct bill_jobs **out, struct ctl_clients *clients,
@@ -196,8 +213,6 @@ int bill_jobs_new(struct bill_jobs **out, struct ctl_clients *clients,
 		return -ENOMEM;
 	jobs->clients = clients;
 	jobs->config = config;
-	pthread_mutex_init(&jobs->lock, NULL);
-	pthread_cond_init(&jobs->changed, NULL);
 	jobs->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = jobs->done_fd < 0 ? -errno : 0;
 	if (!ret)
@@ -217,38 +232,37 @@ int bill_jobs_new(struct bill_jobs **out, struct ctl_clients *clients,
 	return 0;
 }
 
-static void free_list(struct job *job)
+static void end_threads(struct bill_jobs *jobs)
 {
-	struct job *next;
-
-	for (; job; job = next) {
-		next = job->next;
-		job_free(job);
+	atomic_store(&jobs->ending, true);
+	for (unsigned int i = 0; i < jobs->count; i++) {
+		if (jobs->threads[i].job)
+			atomic_store(&jobs->threads[i].job->give_up, true);
+		sem_post(&jobs->threads[i].wake);
+	}
+	for (unsigned int i = 0; i < jobs->count; i++) {
+		pthread_join(jobs->threads[i].thread, NULL);
+		sem_destroy(&jobs->threads[i].wake);
+		if (jobs->threads[i].job)
+			job_free(jobs->threads[i].job);
 	}
 }
 
 void bill_jobs_free(struct bill_jobs *jobs)
 {
+	struct job *job, *next;
+
 	if (!jobs)
 		return;
-	pthread_mutex_lock(&jobs->lock);
-	jobs->ending = true;
-	for (unsigned int i = 0; i < BILL_JOBS_RUNNING_MAX; i++) {
-		if (jobs->running[i])
-			atomic_store(&jobs->running[i]->give_up, true);
+	end_threads(jobs);
+	for (job = jobs->waiting; job; job = next) {
+		next = job->next;
+		job_free(job);
 	}
-	pthread_cond_broadcast(&jobs->changed);
-	pthread_mutex_unlock(&jobs->lock);
-	for (unsigned int i = 0; i < jobs->threads; i++)
-		pthread_join(jobs->thread[i], NULL);
-	free_list(jobs->waiting);
-	free_list(jobs->done);
 	jobs->clients->left = NULL;
 	sd_event_source_disable_unref(jobs->source);
 	if (jobs->done_fd >= 0)
 		close(jobs->done_fd);
-	pthread_cond_destroy(&jobs->changed);
-	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);
 }
 
@@ -270,11 +284,9 @@ int bill_jobs_add(struct bill_jobs *jobs, uint64_t client_serial, const struct b
 		snprintf(job->name, sizeof(job->name), "%s", filter->name);
 		job->filter.name = job->name;
 	}
-	pthread_mutex_lock(&jobs->lock);
 	for (last = &jobs->waiting; *last; last = &(*last)->next)
 		;
 	*last = job;
-	pthread_cond_signal(&jobs->changed);
-	pthread_mutex_unlock(&jobs->lock);
+	hand_out(jobs);
 	return 0;
 }

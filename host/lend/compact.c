@@ -18,6 +18,8 @@
 #define BACKGROUND_WORTH 64	/* moves for one GiB in the background, at most */
 #define ASKED_BLOCKS 2048
 #define SLICE_BLOCKS 4		/* about a millisecond */
+#define LATE_IN_A_TICK 8		/* moves that cannot be made now; each may hold the loop up for 2 ms */
+#define LATE_MAX 64		/* in a row; then the shift is left */
 #define FAR_COST 4		/* for a move to other memory than before */
 #define ZERO_PERCENT 50		/* of a move's cost, for a block that is zeroed again */
 
@@ -27,6 +29,7 @@ struct compact {
 	uint32_t shift_done;	/* moves of the shift under way */
 	uint32_t idle_ticks;	/* since the last plan */
 	uint32_t gained;	/* areas that this plan has emptied */
+	uint32_t late;		/* moves in a row that could not be made then */
 	uint64_t moved, emptied;
 };
 
@@ -134,6 +137,7 @@ static void next_shift(struct lender *l)
 	bool more = compact_plan_next(l, &area);
 
 	c->shift_done = 0;
+	c->late = 0;
 	if (area != COMPACT_PLAN_NO_AREA)
 		area_is_through(l, area);
 	/* The next plan would fare no better. */
@@ -144,7 +148,21 @@ static void next_shift(struct lender *l)
 	}
 }
 
-static void one_move(struct lender *l)
+/*
+ * A process that maps the block is busy with its memory map: the same move again, in
+ * another slice, or the next tick. Returns whether.
+ */
+static bool again_later(struct compact *c)
+{
+	if (++c->late >= LATE_MAX)
+		return false;
+	if (c->late % LATE_IN_A_TICK == 0)
+		c->budget = 0;
+	return true;
+}
+
+/* Returns whether the next one may follow in the same slice. */
+static bool one_move(struct lender *l)
 {
 	struct compact *c = l->compact;
 	const struct pool_shift *s = compact_plan_shift(l);
@@ -152,11 +170,15 @@ static void one_move(struct lender *l)
 	uint32_t from = c->shift_done < s->count ? some_block(l, s->from) : POOL_NO_BLOCK;
 	int ret = from == POOL_NO_BLOCK ? -ENOENT : loan_move(l, from, s->into);
 
+	if (ret == -ETIME && again_later(c))
+		return false;
+	c->late = 0;
 	c->moved += ret == 0;
 	c->shift_done++;
 	c->budget -= c->budget > 0;
 	if (ret < 0 || !more)
 		next_shift(l);
+	return true;
 }
 
 bool compact_has_work(const struct lender *l)
@@ -169,8 +191,8 @@ void compact_slice(struct lender *l)
 	if (!compact_has_work(l))
 		return;
 	loan_read_all(l);
-	for (int i = 0; i < SLICE_BLOCKS && compact_has_work(l); i++)
-		one_move(l);
+	for (int i = 0; i < SLICE_BLOCKS && compact_has_work(l) && one_move(l); i++)
+		;
 	clean_kick(l);
 }
 

@@ -106,6 +106,38 @@ static void what_cannot_be_moved_is_given_up(void **state)
 	check(s);
 }
 
+/* A QEMU that is busy with its memory map: tried again, at a bounded pace, until it is not. */
+static void what_cannot_be_moved_now_is_moved_later(void **state)
+{
+	struct served *s = *state;
+
+	scattered(s);
+	s->pool->fail_moves = ETIME;
+	compact(s, 2);
+	seconds_pass(s, 3);
+	assert_true(pool_status(&s->f).compacting);
+	assert_in_range(s->pool->failed_moves, 3, 30);
+	s->pool->fail_moves = 0;
+	seconds_pass(s, 3);
+	zero_all(s);
+	assert_false(pool_status(&s->f).compacting);
+	assert_int_equal(pool_status(&s->f).whole_gib, 2);
+	check(s);
+}
+
+/* But not for ever. */
+static void who_is_always_busy_is_left(void **state)
+{
+	struct served *s = *state;
+
+	scattered(s);
+	s->pool->fail_moves = ETIME;
+	compact(s, 2);
+	seconds_pass(s, 60);
+	assert_false(pool_status(&s->f).compacting);
+	check(s);
+}
+
 /* Touches that find nothing are no reason to want more than there is. */
 static void the_supply_has_a_bound(void **state)
 {
@@ -132,7 +164,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVED_TEST(what_the_supply_holds_is_in_nobodys_way),
 		SERVED_TEST(a_touch_goes_before_compaction),
-		SERVED_TEST(what_cannot_be_moved_is_given_up), SERVED_TEST(the_supply_has_a_bound),
+		SERVED_TEST(what_cannot_be_moved_is_given_up),
+		SERVED_TEST(what_cannot_be_moved_now_is_moved_later),
+		SERVED_TEST(who_is_always_busy_is_left), SERVED_TEST(the_supply_has_a_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

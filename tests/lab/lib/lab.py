@@ -185,10 +185,14 @@ class Lab(Shell):
     def daemon_log(self):
         return self.sh("cat /tmp/memleased-*.log 2>/dev/null", check=False)
 
+    def pids(self):
+        """Of the daemon and its keeper, not of its porter, which busybox takes for one of them."""
+        return list(map(int, self.sh("for p in $(pidof memleased); do grep -qx memleased /proc/$p/comm && echo $p; done",
+                                     check=False).split()))
+
     def pid(self):
         """Of the daemon; with --keep that of the child."""
-        got = self.sh("pidof memleased", check=False).split()
-        return max(map(int, got)) if got else None
+        return max(self.pids(), default=None)
 
     def ask(self, socket, command, **arguments):
         """A command to a socket in the lab that speaks QMP; what it returns, or QmpError."""
@@ -235,9 +239,10 @@ class Lab(Shell):
         self.check_log(tap)
 
     def end_daemon(self, tap):
-        if self.daemons and self.pid():
+        pids = self.daemons and self.pids()
+        if pids:
             name = f"memleased-{self.daemons}"
-            self.sh("killall memleased")
+            self.sh(f"kill {min(pids)}")
             status = self.wait(name, START_LIMIT_S)[0]
             tap.check(status in (0, 128 + signal.SIGTERM), "the daemon ended in order", f"status {status}")
         if self.daemons:

@@ -90,6 +90,7 @@ def to_a_vm(tap):
         strange.send(sock, strange.message(strange.UNKNOWN))
         strange.send(sock, strange.memory_table(), strange.lingering())
     nobody_waits(tap, daemon, "behind a message that ends the connection")
+    tap.check(hung_up(sock), "which it does")
     sock = connect(path)
     give(daemon, sock, strange.memory_table(9), *(strange.lingering() for _ in range(9)))
     nobody_waits(tap, daemon, "more than a message may have")
@@ -98,7 +99,10 @@ def to_a_vm(tap):
         holds, sock = connect(path), connect(path)
         strange.send(sock, strange.memory_table(), strange.lingering())
     nobody_waits(tap, daemon, "over a second connection")
+    tap.check(hung_up(sock), "which is refused")
     holds.close()
+    with daemon.qmp() as qmp:
+        tap.check(until(lambda: qmp("query-vm", name="vm")["state"] == "detached", SOON_S), "and the first one ends")
     inner, outer = socket.socketpair()
     strange.send(outer, b"x", strange.lingering())
     sock = connect(path)

@@ -4,7 +4,7 @@
 was taken over, or a local process does each attack of a catalogue (tests/lib/attacks.py), beside
 undisturbed. A real daemon, its `file` pool, real userfaultfds; no guest. Run by
 scripts/bench; what the figures mean is in docs/benchmarks.md.
-Environment: MEMLEASE_BENCH_ROUNDS (3), MEMLEASE_BENCH_ATTACKS (their names, all)."""
+Environment: MEMLEASE_BENCH_ROUNDS (5), MEMLEASE_BENCH_ATTACKS (their names, all)."""
 
 import datetime
 import os
@@ -24,11 +24,12 @@ from measure import cpu_model, write_results
 from tables import plain
 
 GUESTS = False		# scripts/bench need not build any
-ROUNDS = 3
+ROUNDS = 5
 TOUCHES, REST_US = 1000, 2000
 LEAD_S = 0.5		# of the attack, before the quiet VM's first touch
 LIMIT_S = 20		# then it is left at the touches there were
 GOAL_US = 10000		# above undisturbed
+NO_ATTACK = ("undisturbed", "bystander")
 QUIET = os.path.join(TESTS, "lib", "quiet.py")
 
 
@@ -93,7 +94,7 @@ def main():
     write_results("hostile", result, {"about": about, "turns": turns})
     bound = result["undisturbed"]["max_us"] + GOAL_US
     print(plain([["", "p99, us", "longest, us", ""]] +
-                [[name, f"{r['p99_us']:.0f}", f"{r['max_us']:.0f}", "" if r["max_us"] <= bound else "over the goal"]
+                [[name, f"{r['p99_us']:.0f}", f"{r['max_us']:.0f}", "" if r["max_us"] <= bound or name in NO_ATTACK else "over the goal"]
                  for name, r in result.items()]))
     print("build/bench/hostile.json, samples in build/bench/hostile.raw.json")
 

@@ -244,6 +244,14 @@ def own_file(a):
     libc.fallocate(g.window.fd, 3, ctypes.c_long(0), ctypes.c_long(64 * MIB))	# PUNCH_HOLE | KEEP_SIZE
 
 
+@attack(processes=2)
+def bystander(a):
+    """No attack, for comparison: a program that fills and empties memory of its own."""
+    fd = os.memfd_create("own")
+    os.posix_fallocate(fd, 0, 64 * MIB)
+    os.close(fd)
+
+
 # --- a process that may use the control socket ---
 
 @attack(processes=4)

@@ -17,10 +17,11 @@ import sys
 import threading
 import time
 
-from lib import paths
+from lib import console, paths
 
 import guests
 
+console.benchmark = True
 OUT = os.path.join(paths.BUILD, "bench")
 ROUNDS = 5
 LOOK_S = 0.001

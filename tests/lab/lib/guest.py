@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 
-from lib.console import CMDLINE, trouble
+from lib.console import cmdline, trouble
 from lib.remote import RemoteError
 from lib.shell import Shell
 from lib.tap import until
@@ -25,7 +25,7 @@ class Guest(Shell):
                  qemu=(), smp=1, accel="kvm", expected=()):
         self.lab, self.name = lab, name
         self.size = dict(boot=boot, limit=limit, guarantee=guarantee)
-        self.append = f"{CMDLINE} {'' if driver else 'memlease_test.driver=no '}{append}"
+        self.append = f"{cmdline()} {'' if driver else 'memlease_test.driver=no '}{append}"
         self.options, self.qemu, self.smp, self.accel = list(options), list(qemu), smp, accel
         self.expected = list(expected)
         self.label = f"{len(lab.guests)}-{name}"	# a name may come twice

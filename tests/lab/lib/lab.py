@@ -21,7 +21,7 @@ sys.path.append(os.path.join(HERE, "..", "..", "vm"))	# for its package lib
 
 from lib import paths  # noqa: E402
 from lib import tap as vm_tap  # noqa: E402
-from lib.console import CMDLINE, trouble  # noqa: E402
+from lib.console import cmdline, trouble  # noqa: E402
 from lib.paths import Qmp, QmpError  # noqa: E402
 from lib.remote import Remote, RemoteError, tail  # noqa: E402
 from lib.shell import Shell  # noqa: E402
@@ -81,7 +81,7 @@ class Lab(Shell):
     # --- the machine ---
 
     def words(self):
-        append = f"{CMDLINE} memlease_test.driver=no {PATIENCE} kvm_amd.nested=0"
+        append = f"{cmdline()} memlease_test.driver=no {PATIENCE} kvm_amd.nested=0"
         if self.carve_mib:
             append += f" memmap={self.carve_mib}M$0x{CARVE_BASE:x}"
         words = [paths.qemu(), "-name", "lab,debug-threads=on", "-nodefaults", "-no-user-config", "-no-reboot",

@@ -3,11 +3,18 @@
 
 import re
 
-# The kernel's command line of all guests and labs. What an emulated processor is slow at, and is
-# not what is tested, is left out: the kernel's own tests of its ciphers, which take a third of a
-# boot, guards against speculation, and string instructions, which it runs byte by byte: they make
-# clearing and copying of pages take half as long again.
-CMDLINE = "console=ttyS0 loglevel=5 panic=-1 cryptomgr.notests mitigations=off clearcpuid=erms,fsrm,rep_good"
+# What an emulated processor is slow at, and is not what is tested, is left out: the kernel's own
+# tests of its ciphers, which take a third of a boot, guards against speculation, and string
+# instructions, which it runs byte by byte: they make clearing and copying of pages take half as
+# long again. Benchmarks, which compare times, have a kernel as it comes.
+QUICK = "cryptomgr.notests mitigations=off clearcpuid=erms,fsrm,rep_good"
+benchmark = False	# tests/bench/lib/measure.py sets it
+
+
+def cmdline():
+    """The kernel's command line of all guests and labs."""
+    return f"console=ttyS0 loglevel=5 panic=-1{'' if benchmark else f' {QUICK}'}"
+
 
 TROUBLE = re.compile(
     r"WARNING:|BUG:|\bOops\b|Call Trace|Kernel panic|general protection fault|"

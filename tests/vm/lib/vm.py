@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from . import paths
-from .console import CMDLINE, trouble
+from .console import cmdline, trouble
 from .remote import Remote, RemoteError, size_of
 from .shell import Shell
 from .tap import until
@@ -40,7 +40,7 @@ class Vm(Shell):
         self.kernel = kernel
         self.size = dict(boot=boot, limit=limit, guarantee=guarantee)
         self.tenant, self.plan = tenant, plan
-        self.append = f"{CMDLINE} {'' if driver else 'memlease_test.driver=no '}{append}"
+        self.append = f"{cmdline()} {'' if driver else 'memlease_test.driver=no '}{append}"
         self.disk = disk
         self.options, self.qemu, self.smp = list(options), list(qemu), smp
         self.expected = list(expected)	# trouble in the kernel log that is none

@@ -4,16 +4,17 @@
 # The driver builds for each test kernel (MEMLEASE_TEST_KERNELS), without a word from
 # the compiler or from sparse, and through DKMS, from what `dkms-install` puts on a
 # machine; and each of its files calls only what stands below it. Nothing is installed:
-# DKMS gets directories of its own. Where modules are built in Debian 13's tree, DKMS is
-# not: what it would run is.
+# DKMS gets directories of its own, the same each time, so that ccache knows them. Where
+# modules are built in Debian 13's tree, DKMS is not: what it would run is.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=scripts/lib/kernel.sh
 . scripts/lib/kernel.sh
 
-dir=$(mktemp -d)
+dir=$PWD/build/guest/check
 trap 'rm -rf "$dir"' EXIT
-mkdir "$dir/tree"
+rm -rf "$dir"
+mkdir -p "$dir/tree"
 n=0
 
 # check NAME COMMAND...: one test; what the command prints is shown when it fails.
@@ -67,7 +68,6 @@ as_dkms_would()
 }
 
 read -ra kernels <<<"${MEMLEASE_TEST_KERNELS:-6.1 6.12}"
-export ML_KERNEL_BIND=$dir
 for series in "${kernels[@]}"; do
 	home=$(scripts/fetch-kernels --print "$series")
 	kdir=$(readlink -f "$home"/modules/*/build)

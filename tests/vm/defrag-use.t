@@ -14,7 +14,7 @@ import time
 from lib.console import NO_ROOM
 from lib.frag import END, counter, fragmented, write
 from lib.host import host
-from lib.tap import each, main
+from lib.tap import each, each_load, main
 
 # What the kernel says of what it met on its way when memory is taken offline by hand;
 # it tries again until it is told to stop.
@@ -89,4 +89,4 @@ def by_hand(tap, kernel):
     all_well(tap, vm, ("frag", "more"), asked)
 
 
-main(*each(under_use), *each(by_hand))
+main(*each_load(under_use), *each(by_hand))

@@ -96,14 +96,16 @@ def storms(tap, vm, grown):
     tap.check(code == 0, f"{PROCESSES} processes at once, {FILES} open files and the processes again", out)
     after = state_of(vm)
     tap.say(f"{time.monotonic() - began:.1f} s; after the storm: {after}")
-    tap.check(after["moved_to_kernel"] > 0 and after["committed_blocks"] <= grown["committed_blocks"],
-              "memory blocks went over to the kernel, and none was borrowed", after)
+    # Unless it was lent one already while the program grew.
+    tap.check((after["moved_to_kernel"] or grown["kernel_blocks"]) and after["committed_blocks"] <= grown["committed_blocks"],
+              "a memory block is the kernel's, and none was borrowed for that", after)
     vm.set("--target", "none")
     with crowded(vm.qemu_pid()):
         code, out = vm.sh_status(f"storm pipes:{PIPES_MIB}:2000", 120)
     tap.check(code == 0, f"{PIPES_MIB} MiB in pipes, more than boot memory", out)
     after = state_of(vm)
     tap.say(f"with {PIPES_MIB} MiB in pipes: {after}")
+    tap.check(after["moved_to_kernel"] > 0, "memory blocks went over to the kernel", after)
     tap.equal(killed(vm), 0, "nothing was killed")
 
 

@@ -148,8 +148,8 @@ static void ml_attempt_begin(struct ml_taker *k, const struct ml_attempt *a)
 	k->cpu_ms = a->cpu_ms;
 	mod_delayed_work(t->wire->wq, &k->alarm,
 			 msecs_to_jiffies(min(a->most_ms, a->cpu_ms ?: a->most_ms)));
-	/* Odd before anything is missing, and even when all is back or gone for good. */
 	WRITE_ONCE(t->way, a->way);
+	/* Odd before anything is missing, and even when all is back or gone for good. */
 	WRITE_ONCE(t->attempts, t->attempts + 1);
 	smp_wmb();
 	/* From now on growing watches that programs do not take the last memory. */

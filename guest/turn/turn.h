@@ -137,7 +137,7 @@ struct ml_turn {
 	atomic_t answered;		/* rounds of growing that began with urgent set */
 	atomic_t kernel_asked;		/* by growing, for a block to go over to the kernel */
 	int kernel_answered;		/* kernel_asked, as of the split's last look */
-	bool kernel_urgent;		/* who asked last was out of memory */
+	bool kernel_urgent;		/* somebody who was out of memory asked since that look */
 	wait_queue_head_t relief;	/* who ran out of memory waits here */
 
 	atomic64_t given_bytes;
@@ -198,8 +198,13 @@ void ml_turn_interrupt(struct ml_turn *t);
 /* Does growing wait for an attempt to end, or somebody who ran out of memory for growing? */
 bool ml_turn_pressed(struct ml_turn *t);
 
-/* Is a memory block being emptied? And for the kernel, so that it is better not interrupted? */
+/* Is a memory block being emptied? */
 bool ml_turn_attempt(struct ml_turn *t);
+
+/*
+ * And is it one that goes over to the kernel? Then to interrupt it is no help to a kernel
+ * that is short. A look without a lock: the attempt may have ended.
+ */
 bool ml_turn_attempt_for_kernel(struct ml_turn *t);
 
 /*

@@ -84,8 +84,8 @@ def kernel_burst(tap, vm, what):
 
 
 def kernel_bursts(tap, kernel):
-    """The same with what only the kernel's own memory can hold. Who is late once, where a
-    host has taken the processors away for a moment, is not in a second VM."""
+    """The same with what only the kernel's own memory can hold. That growing comes some
+    milliseconds late in one VM is known, about once in nine runs; twice in a row it fails."""
     h = host(tap, pool="3G")
     for go in range(GOES):
         vm = h.vm(f"kernel{go}", kernel=kernel, limit="2304M")

@@ -5,6 +5,7 @@ for good, its slot emptied, the guest told, the count shown. The error is a mach
 that the lab's own machine raises; on 7.x the kernel's injection is used, too."""
 
 import os
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
@@ -14,6 +15,7 @@ from guest import Guest
 
 BLOCK = 2 * MIB
 FILL_MIB = 128
+PAGE = 4096
 OFFSET = 0x5000
 PATTERN_STEP = 0x9e3779b97f4a7c15	# hog.c: from word to word of a page
 SLACK_BLOCKS = 1	# that the guest's kernel touches meanwhile
@@ -36,6 +38,17 @@ def injection(lab, address):
     lab.sh(f"echo 0x{address:x} >/sys/devices/system/memory/hard_offline_page", check=False)
 
 
+def of_program(lab, qmp, block):
+    """Is each page of a block the program's? In one that it shares, the shell of the guest may
+    have its stack, and would not live on."""
+    path = os.path.join(lab.dir, "block")
+    qmp("pmemsave", val=CARVE_BASE + block * BLOCK, size=BLOCK, filename=path)
+    with open(path, "rb") as file:
+        data = file.read()
+    pairs = (struct.unpack_from("<QQ", data, page) for page in range(0, BLOCK, PAGE))
+    return all((second - first) % 2**64 == PATTERN_STEP for first, second in pairs)
+
+
 def held(lab, window):
     """Blocks of the program's behind the window: what is there is found again in the
     memory of the lab's machine. Gives a block to each slot, as it looks at all."""
@@ -43,9 +56,8 @@ def held(lab, window):
     there = set(lab.sh(f"window peek {window} {OFFSET}").split())
     with Qmp(lab.machine_socket) as qmp:
         for block in range(1, CARVE_MIB // 2):
-            line = qmp("human-monitor-command", command_line=f"xp /2gx 0x{CARVE_BASE + block * BLOCK + OFFSET:x}")
-            first, second = line.split(":")[1].split()
-            if (int(second, 16) - int(first, 16)) % 2**64 == PATTERN_STEP and first[2:] in there:
+            line = qmp("human-monitor-command", command_line=f"xp /gx 0x{CARVE_BASE + block * BLOCK + OFFSET:x}")
+            if line.split(":")[1].split()[0][2:] in there and of_program(lab, qmp, block):
                 blocks.append(block)
     return blocks
 

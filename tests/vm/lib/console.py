@@ -3,6 +3,8 @@
 
 import re
 
+from . import tsc
+
 # What an emulated processor is slow at, and is not what is tested, is left out: the kernel's own
 # tests of its ciphers, which take a third of a boot, guards against speculation, and string
 # instructions, which it runs byte by byte: they make clearing and copying of pages take half as
@@ -13,7 +15,10 @@ benchmark = False	# tests/bench/lib/measure.py sets it
 
 def cmdline():
     """The kernel's command line of all guests and labs."""
-    return f"console=ttyS0 loglevel=5 panic=-1{'' if benchmark else f' {QUICK}'}"
+    words = ["console=ttyS0", "loglevel=5", "panic=-1"]
+    if not benchmark:
+        words += [QUICK] + ([f"tsc_early_khz={tsc.khz()}"] if tsc.khz() else [])
+    return " ".join(words)
 
 
 TROUBLE = re.compile(

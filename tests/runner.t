@@ -118,6 +118,35 @@ me=two other=one tries=600; $meet"
 rm -f "$dir/one" "$dir/two"
 runs 0 "2 passed, 0 failed" "-j2: one of spare time runs beside one that runs alone" -j2 alone.t spare.t
 
+clock=
+# stat IDLE: processors that are idle for so much of 100 parts of their time, from now on.
+stat()
+{
+	[ -z "$clock" ] || kill "$clock"
+	for ((i = 0; ; i++)); do
+		echo "cpu $((i * (100 - $1))) 0 0 $((i * $1)) 0 0 0 0" >"$dir/stat.new" || exit
+		mv "$dir/stat.new" "$dir/stat" || exit
+		sleep 0.1
+	done &
+	clock=$!
+}
+
+# One more than N while the processors have little to do: the third ends who waits.
+export MEMLEASE_TEST_STAT=$dir/stat
+file one.t <<<"me=one other=three tries=600; $meet"
+file two.t <<<"me=two other=three tries=600; $meet"
+file three.t <<<"me=three other=one tries=600; $meet"
+rm -f "$dir"/{one,times}
+stat 60
+runs 0 "3 passed, 0 failed" "-j2: a third file runs while the processors are idle" -j2 one.t two.t three.t
+rm -f "$dir"/{one,two,three,times}
+file one.t <<<"me=one other=nobody tries=80; $meet"
+file two.t <<<"me=two other=three tries=60; $meet"
+stat 20
+runs 1 "1 passed, 2 failed" "and does not while they are busy" -j2 one.t two.t three.t
+kill "$clock"
+unset MEMLEASE_TEST_STAT
+
 # The order of the recorded times.
 # holds NAME COMMAND...: a test of its own.
 holds()

@@ -187,8 +187,8 @@ class Lab(Shell):
 
     def pids(self):
         """Of the daemon and its keeper, not of its porter, which busybox takes for one of them."""
-        return list(map(int, self.sh("for p in $(pidof memleased); do grep -qx memleased /proc/$p/comm && echo $p; done",
-                                     check=False).split()))
+        return list(map(int, self.sh("for p in $(pidof memleased); do "
+                                     "grep -qx memleased /proc/$p/comm 2>/dev/null && echo $p; done", check=False).split()))
 
     def pid(self):
         """Of the daemon; with --keep that of the child."""

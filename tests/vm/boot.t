@@ -22,7 +22,7 @@ IDLE_SETTLE_S = 10
 
 def boots(tap, kernel):
     h = host(tap, pool="6G")
-    vm = h.vm("first", kernel=kernel, boot="4G", limit="5G", guarantee="256M")
+    vm = h.vm("first", kernel=kernel, boot="4G", limit="5G", guarantee="256M", image="vmlinuz")
     began = time.monotonic()
 
     info = vm.monitor("info memory-devices")

@@ -21,7 +21,7 @@ sys.path.append(os.path.join(HERE, "..", "..", "vm"))	# for its package lib
 
 from lib import paths  # noqa: E402
 from lib import tap as vm_tap  # noqa: E402
-from lib.console import cmdline, trouble  # noqa: E402
+from lib.console import cmdline, kernel_image, trouble  # noqa: E402
 from lib.paths import Qmp, QmpError  # noqa: E402
 from lib.remote import Remote, RemoteError, tail  # noqa: E402
 from lib.shell import Shell  # noqa: E402
@@ -87,7 +87,7 @@ class Lab(Shell):
         words = [paths.qemu(), "-name", "lab,debug-threads=on", "-nodefaults", "-no-user-config", "-no-reboot",
                  "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt", "-smp", str(self.smp),
                  "-m", f"{self.memory_mib}M", "-qmp", f"unix:{self.machine_socket},server=on,wait=off", "-display", "none", "-device", "virtio-rng-pci",
-                 "-kernel", built("kernel/vmlinuz"), "-initrd", built("initrd"),
+                 "-kernel", built(f"kernel/{kernel_image()}"), "-initrd", built("initrd"),
                  "-append", f"{append} {self.append}", "-serial", f"file:{self.console}"]
         for index, remote in enumerate((self.remote, *self.ports.values()), 1):
             words += ["-chardev", f"socket,id=port{index},path={remote.path},server=on,wait=off",

@@ -13,6 +13,11 @@ QUICK = "cryptomgr.notests mitigations=off clearcpuid=erms,fsrm,rep_good"
 benchmark = False	# tests/bench/lib/measure.py sets it
 
 
+def kernel_image():
+    """The file of it that guests boot: unpacked already, but for benchmarks."""
+    return "vmlinuz" if benchmark else "vmlinux"
+
+
 def cmdline():
     """The kernel's command line of all guests and labs."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1"]

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from . import paths
-from .console import cmdline, trouble
+from .console import cmdline, kernel_image, trouble
 from .remote import Remote, RemoteError, size_of
 from .shell import Shell
 from .tap import until
@@ -28,11 +28,12 @@ class Vm(Shell):
     """kernel: one of paths.KERNELS. boot, limit, guarantee: sizes as memlease takes
     them. driver=False leaves the guest's driver unloaded. append: more for the
     kernel's command line. options: more for memlease run. qemu: more for QEMU.
-    disk: an image to boot from, instead of a kernel; nothing in it is the tests' own,
+    image: the kernel's file, vmlinuz or vmlinux. disk: an image to boot from, instead of a kernel; nothing in it is the tests' own,
     so it has no remote shell."""
 
     def __init__(self, host, name, kernel=paths.NEWEST, boot="256M", limit="2G", guarantee=None, tenant="acme",
-                 plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=(), disk=None):
+                 plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=(), disk=None,
+                 image=None):
         self.host = host
         if kernel not in paths.KERNELS:
             raise ValueError(f"kernel {kernel} is none of MEMLEASE_TEST_KERNELS: use paths.NEWEST, OLDEST or tap.each")
@@ -42,6 +43,7 @@ class Vm(Shell):
         self.tenant, self.plan = tenant, plan
         self.append = f"{cmdline()} {'' if driver else 'memlease_test.driver=no '}{append}"
         self.disk = disk
+        self.image = image or kernel_image()
         self.options, self.qemu, self.smp = list(options), list(qemu), smp
         self.expected = list(expected)	# trouble in the kernel log that is none
         label = f"{len(host.vms)}-{name}"	# a name may come twice
@@ -61,7 +63,7 @@ class Vm(Shell):
         if self.disk:
             words += [self.disk]
         else:
-            words += ["--kernel", paths.guest(self.kernel, "kernel/vmlinuz"),
+            words += ["--kernel", paths.guest(self.kernel, f"kernel/{self.image}"),
                       "--initrd", paths.guest(self.kernel, "initrd"), "--append", self.append]
         words += ["--cpus", str(self.smp), *self.options, "--",
                   "-serial", f"file:{self.console}",

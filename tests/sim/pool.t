@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The pool under kill -9: 10 000 times between two writes, the same ones each time; as
-# often with seeds that nobody has tried before, a fifth of it; and with several threads
-# at any instruction.
+# The pool under kill -9: 5000 times between two writes, the same ones each time; with seeds
+# that nobody has tried before, a fifth of it; and with several threads at any instruction. At
+# night, ten times as often.
 sim=build/sim/pool-sim
+times=${MEMLEASE_TEST_LONG:+10}
 new=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 echo 1..3
@@ -19,6 +20,6 @@ run()
 		echo "$out" | sed 's/^/# /'
 	fi
 }
-run 1 --seed 1 --crashes 10000
-run 2 --seed "$new" --crashes 2000
-run 3 --seed 1 --threads 500
+run 1 --seed 1 --crashes $((5000 * ${times:-1}))
+run 2 --seed "$new" --crashes $((1000 * ${times:-1}))
+run 3 --seed 1 --threads $((250 * ${times:-1}))

@@ -3,11 +3,11 @@
 #
 # Many seeds: the same ones each time, and some that nobody has tried before; on the fake
 # backend, and on the reserved one with a stand-in for the module. Each kills the daemon
-# some hundred times; it prints how often.
+# some hundred times; it prints how often. At night, more of both.
 sim=build/sim/memlease-sim
 new=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-times=${MEMLEASE_TEST_LONG:+5}
+times=${MEMLEASE_TEST_LONG:+10}
 
 echo 1..5
 run()
@@ -21,9 +21,9 @@ run()
 		echo "$out" | sed 's/^/# /'
 	fi
 }
-run 1 --seed 5000 --seeds 100
-run 2 --seed "$new" --seeds $((50 * ${times:-1}))
-run 3 --served --seed 5000 --seeds 150
-run 4 --served --seed "$new" --seeds $((50 * ${times:-1}))
+run 1 --seed 5000 --seeds $((50 * ${times:-1}))
+run 2 --seed "$new" --seeds $((25 * ${times:-1}))
+run 3 --served --seed 5000 --seeds $((75 * ${times:-1}))
+run 4 --served --seed "$new" --seeds $((25 * ${times:-1}))
 # Memory that QEMU had put into its files, and a daemon that dies while it comes up.
 run 5 --seed 77038

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What differs between the kernels that the driver is built for (6.1, 6.12,
- * 7.x). The only place that looks at LINUX_VERSION_CODE; included by the files
- * that need one of these, which are written for the newest kernel.
+ * What differs between the kernels that the driver is built for (6.1, 6.12, 7.x); included
+ * by the files that need one of these, which are written for the newest kernel. Goes by
+ * what the headers have (ML_HAVE_ macros, see Kbuild), not by versions: distributions take
+ * things into older ones.
  */
 #ifndef MEMLEASE_COMPAT_H
 #define MEMLEASE_COMPAT_H
 
+#include <linux/log2.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/migrate.h>
 #include <linux/page-flags.h>
+#include <linux/pci.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 #include <linux/virtio_config.h>
 
 /* 6.11: names, callbacks and contexts of virtqueues came together in one array. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#ifndef ML_HAVE_VIRTQUEUE_INFO
 struct virtqueue_info {
 	const char *name;
 	vq_callback_t *callback;
@@ -50,7 +52,7 @@ static inline int ml_find_vqs(struct virtio_device *vdev, unsigned int count,
 #endif
 
 /* 6.7: shrinkers are allocated by the core, so that they can be freed by RCU. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#ifndef ML_HAVE_SHRINKER_ALLOC
 struct ml_own_shrinker {
 	struct shrinker shrinker;
 	void *private_data;
@@ -128,8 +130,8 @@ static inline void ml_shrinker_free(struct shrinker *shrinker)
 #define MEM_PREPARE_ONLINE	(~0UL)
 #endif
 
-/* 6.6: kernels say whether page arrays go into added memory; before, adding tells. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+/* 6.8: kernels say whether page arrays go into added memory; before, adding tells. */
+#ifndef ML_HAVE_MEMMAP_QUESTION
 #define ML_MEMMAP_KNOWN		false
 static inline bool ml_memmap_on_memory(void)
 {
@@ -144,13 +146,7 @@ static inline bool ml_memmap_on_memory(void)
 #endif
 
 /* 6.4 made the largest order of the page allocator inclusive, 6.8 renamed it. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
-#define ML_MAX_PAGE_ORDER	(MAX_ORDER - 1)
-#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
-#define ML_MAX_PAGE_ORDER	MAX_ORDER
-#else
-#define ML_MAX_PAGE_ORDER	MAX_PAGE_ORDER
-#endif
+#define ML_MAX_PAGE_ORDER	ilog2(MAX_ORDER_NR_PAGES)
 
 /*
  * A page that counts as movable, and does not let itself be moved: the caller has
@@ -163,7 +159,7 @@ static inline bool ml_memmap_on_memory(void)
  * freed. Without the balloon's operations only ZONE_MOVABLE's pages pass for
  * movable; of other zones the kernel then refuses.
  */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#ifdef ML_HAVE_PAGE_OPERATIONS
 #define ml_page_has_movable_ops(page)	__PageMovable(page)
 #define ml_set_page_movable(page, ops)	__SetPageMovable(page, ops)
 #define ml_clear_page_movable(page)	__ClearPageMovable(page)
@@ -181,6 +177,23 @@ static inline void ml_set_page_movable(struct page *page, const struct movable_o
 
 static inline void ml_clear_page_movable(struct page *page)
 {
+}
+#endif
+
+/* 7.0 has drivers' overrides in all devices; older ones had them in each bus's own. */
+#ifdef ML_HAVE_DRIVER_OVERRIDE
+#define ml_pci_only_driver(pdev, name)	device_set_driver_override(&(pdev)->dev, name)
+#else
+/* Where the device's lock is held, as in a driver's remove(). */
+static inline int ml_pci_only_driver(struct pci_dev *pdev, const char *name)
+{
+	const char *old = pdev->driver_override, *new = kstrdup(name, GFP_KERNEL);
+
+	if (!new)
+		return -ENOMEM;
+	pdev->driver_override = new;
+	kfree(old);
+	return 0;
 }
 #endif
 

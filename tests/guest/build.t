@@ -40,7 +40,7 @@ build()
 {
 	[ "$(cat "$2/kernel" 2>/dev/null)" = "$1" ] || rm -rf "$2"
 	mkdir -p "$2" && echo "$1" >"$2/kernel"
-	if ml_kernel_run "$home" make -s -C guest KDIR="$1" OBJDIR="$2" ${3:+"$3"} >"$dir/words" 2>&1 &&
+	if ml_kernel_run "$home" make -s -C guest KDIR="$1" OBJDIR="$2" WERROR=1 ${3:+"$3"} >"$dir/words" 2>&1 &&
 		! grep -qE '(warning|error):' "$dir/words"; then
 		return 0
 	fi
@@ -49,9 +49,16 @@ build()
 	return 1
 }
 
+# A compiler that we do not know has something to say of what is installed: what a user
+# builds it with must not leave him without the driver.
+warns()
+{
+	echo 'static void ml_nobody_calls_it(void) { int unused; }' >>"$1/guest/think/pure.c"
+}
+
 with_dkms()
 {
-	make -s -C guest dkms-install DESTDIR="$dir/root" &&
+	make -s -C guest dkms-install DESTDIR="$dir/root" && warns "$dir/root/usr/src/memlease-1" &&
 		dkms build --dkmstree "$dir/tree" --sourcetree "$dir/root/usr/src" \
 			-m memlease -v 1 -k "$2" --kernelsourcedir "$1" &&
 		[ -n "$(find "$dir/tree/memlease/1/$2" -name 'virtio_memlease.ko*')" ]
@@ -61,7 +68,7 @@ with_dkms()
 as_dkms_would()
 {
 	local MAKE kernel_source_dir=$1 root=$dir/root-$2/usr/src/memlease-1
-	make -s -C guest dkms-install DESTDIR="$dir/root-$2" || return 1
+	make -s -C guest dkms-install DESTDIR="$dir/root-$2" && warns "$root" || return 1
 	# shellcheck source=guest/dkms.conf
 	. "$root/dkms.conf"
 	(cd "$root" && ml_kernel_run "$home" bash -c "${MAKE[0]}") && [ -e "$root/guest/virtio_memlease.ko" ]
@@ -85,7 +92,7 @@ for series in "${kernels[@]}"; do
 	if [ "$(cat "$home/place" 2>/dev/null)" = trixie ]; then
 		check "$series: what DKMS would run builds it" as_dkms_would "$kdir" "$release"
 	else
-		check "$series: DKMS builds it" with_dkms "$kdir" "$release"
+		check "$series: DKMS builds it, whatever the compiler says" with_dkms "$kdir" "$release"
 	fi
 done
 echo "1..$n"

@@ -17,6 +17,10 @@
  * kswapd reclaims in earnest what is oldest; as long as page cache is not read
  * again, that is page cache. No zone is raised so far that allocations would have to
  * wait, and no more is asked for than there is page cache that nobody uses.
+ *
+ * kswapd shrinks the caches of names and files (dentries that stand for nothing, above all)
+ * only as it runs out of page cache, which is the firm way. With swap space it would write
+ * programs out instead, so there they are left alone.
  */
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
@@ -25,6 +29,7 @@
 #include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/sched/signal.h>
+#include <linux/swap.h>
 #include <linux/vmstat.h>
 
 #include "compat.h"
@@ -34,16 +39,30 @@
 
 #define ML_CACHE_STEP_MS	10	/* between looks whether kswapd is through */
 #define ML_CACHE_STEPS		20	/* of them for one call */
+#define ML_SLAB_KEEP_BYTES	(48ULL << 20)	/* of names and files, for the programs at work */
 #define ML_CACHE_ROUND_PAGES	32768	/* of one call: 128 MiB */
 
 static DEFINE_MUTEX(ml_cache_one);	/* one at a time raises the marks of zones */
+
+/* What of the kernel's own caches need not be. */
+static u64 ml_slab_unused_bytes(void)
+{
+	u64 slab = ml_slab_bytes();
+
+	return slab > ML_SLAB_KEEP_BYTES && get_nr_swap_pages() <= 0 ? slab - ML_SLAB_KEEP_BYTES : 0;
+}
 
 u64 ml_cache_unused_bytes(void)
 {
 	u64 pages = global_node_page_state(NR_INACTIVE_FILE);
 	u64 busy = global_node_page_state(NR_FILE_DIRTY) + global_node_page_state(NR_WRITEBACK);
 
-	return pages > busy ? (pages - busy) << PAGE_SHIFT : 0;
+	return (pages > busy ? (pages - busy) << PAGE_SHIFT : 0) + ml_slab_unused_bytes();
+}
+
+u64 ml_cache_held_bytes(void)
+{
+	return ml_file_bytes() + ml_slab_bytes();
 }
 
 /* By how many pages to raise the marks of a zone. */
@@ -127,11 +146,11 @@ static bool ml_cache_ends(const struct ml_cache_end *end)
 	       ktime_get_ns() >= end->deadline_ns;
 }
 
-/* One call of kswapd. Returns how many bytes of page cache went. */
+/* One call of kswapd. Returns how many bytes went. */
 static u64 ml_cache_call(pg_data_t *pgdat, u64 bytes, bool firmly,
 			 const struct ml_cache_end *end)
 {
-	u64 before = ml_file_bytes(), now;
+	u64 before = ml_cache_held_bytes(), now;
 	u32 step;
 
 	if (!ml_cache_boost(pgdat, min_t(u64, bytes >> PAGE_SHIFT, ML_CACHE_ROUND_PAGES), firmly))
@@ -141,7 +160,7 @@ static u64 ml_cache_call(pg_data_t *pgdat, u64 bytes, bool firmly,
 		schedule_timeout_idle(msecs_to_jiffies(ML_CACHE_STEP_MS));
 	if (!ml_cache_settled(pgdat))
 		ml_cache_unboost(pgdat);
-	now = ml_file_bytes();
+	now = ml_cache_held_bytes();
 	return before - min(before, now);
 }
 

@@ -14,6 +14,7 @@
 #include "meminfo.h"
 #include "../../proto/memlease_abi.h"
 
+#define ML_TIGHT_PAGES	256
 #define ML_LARGE_ORDER	(MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT)
 
 u64 ml_total_bytes(void)
@@ -66,6 +67,11 @@ u64 ml_available_bytes(void)
 u64 ml_cache_bytes(void)
 {
 	return (u64)global_node_page_state(NR_FILE_PAGES) << PAGE_SHIFT;
+}
+
+u64 ml_slab_bytes(void)
+{
+	return (u64)global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) << PAGE_SHIFT;
 }
 
 u64 ml_file_bytes(void)
@@ -131,6 +137,15 @@ u64 ml_large_waits(void)
 #endif
 }
 
+u64 ml_stolen_bytes(void)
+{
+#ifdef CONFIG_VM_EVENT_COUNTERS
+	return (ml_events(PGSTEAL_KSWAPD) + ml_events(PGSTEAL_DIRECT)) << PAGE_SHIFT;
+#else
+	return ml_read_again_bytes();
+#endif
+}
+
 u64 ml_block_io_bytes(void)
 {
 #ifdef CONFIG_VM_EVENT_COUNTERS
@@ -160,20 +175,37 @@ static struct zone *ml_next_kernel_zone(struct zone *after)
 	return NULL;
 }
 
+/* Free pages of a zone, and of its page cache what can go. */
+static u64 ml_zone_available_pages(struct zone *zone)
+{
+	return zone_page_state(zone, NR_FREE_PAGES) +
+	       zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
+	       zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
+}
+
 u64 ml_kernel_available_bytes(void)
 {
 	struct zone *zone = NULL;
 	u64 pages = 0;
 
 	while ((zone = ml_next_kernel_zone(zone))) {
-		unsigned long keep = zone->_watermark[WMARK_LOW];
-		unsigned long have = zone_page_state(zone, NR_FREE_PAGES) +
-				     zone_page_state(zone, NR_ZONE_INACTIVE_FILE) / 2 +
-				     zone_page_state(zone, NR_ZONE_ACTIVE_FILE) / 2;
+		u64 keep = zone->_watermark[WMARK_LOW], have = ml_zone_available_pages(zone);
 
 		pages += have > keep ? have - keep : 0;
 	}
 	return pages << PAGE_SHIFT;
+}
+
+u64 ml_kernel_lack_bytes(void)
+{
+	struct zone *zone = NULL;
+	u64 keep = 0, have = 0;
+
+	while ((zone = ml_next_kernel_zone(zone))) {
+		keep += zone->_watermark[WMARK_LOW];
+		have += ml_zone_available_pages(zone);
+	}
+	return keep > have ? (keep - have) << PAGE_SHIFT : 0;
 }
 
 u64 ml_kernel_free_bytes(void)
@@ -186,19 +218,46 @@ u64 ml_kernel_free_bytes(void)
 	return pages << PAGE_SHIFT;
 }
 
-bool ml_kernel_has_page(unsigned int order)
+static bool ml_zone_has_page(struct zone *zone, unsigned int order)
 {
-	struct zone *zone = NULL;
 	unsigned int i;
 
-	while ((zone = ml_next_kernel_zone(zone)))
-		for (i = order; i <= ML_MAX_PAGE_ORDER; i++)
-			if (READ_ONCE(zone->free_area[i].nr_free))
-				return true;
+	for (i = order; i <= ML_MAX_PAGE_ORDER; i++)
+		if (READ_ONCE(zone->free_area[i].nr_free))
+			return true;
 	return false;
 }
 
-/* Pages of the movable zones above the mark that the kernel keeps, and of their page cache. */
+bool ml_kernel_has_page(unsigned int order)
+{
+	struct zone *zone = NULL;
+
+	while ((zone = ml_next_kernel_zone(zone)))
+		if (ml_zone_has_page(zone, order))
+			return true;
+	return false;
+}
+
+bool ml_kernel_tight(void)
+{
+	struct zone *zone = NULL;
+
+	while ((zone = ml_next_kernel_zone(zone))) {
+		/* What is kept from its guests, and a little that may have been freed since. */
+		u64 keep = zone->_watermark[WMARK_MIN] + zone->lowmem_reserve[ZONE_NORMAL] + ML_TIGHT_PAGES;
+
+		if (zone_page_state(zone, NR_FREE_PAGES) > keep &&
+		    ml_zone_has_page(zone, PAGE_ALLOC_COSTLY_ORDER))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Pages of the movable zones that programs can have, and of their page cache. The low and the
+ * high mark of such a zone are no measure: where vm.min_free_kbytes is raised they go up in
+ * proportion, though nothing is kept from it.
+ */
 static u64 ml_movable_pages(bool cache)
 {
 	u64 pages = 0;
@@ -214,10 +273,30 @@ static u64 ml_movable_pages(bool cache)
 		if (cache)
 			have += (zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
 				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE)) / 2;
-		keep = zone->_watermark[WMARK_HIGH];
+		keep = zone->_watermark[WMARK_MIN];
 		pages += have > keep ? have - keep : 0;
 	}
 	return pages;
+}
+
+u64 ml_room_bytes(void)
+{
+	u64 pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid) {
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+			u64 have, keep;
+
+			if (!populated_zone(zone) || zone_is_zone_device(zone))
+				continue;
+			have = ml_zone_available_pages(zone);
+			keep = zone->_watermark[WMARK_MIN] + zone->lowmem_reserve[ZONE_MOVABLE];
+			pages += have > keep ? have - keep : 0;
+		}
+	}
+	return pages << PAGE_SHIFT;
 }
 
 u64 ml_movable_free_bytes(void)

@@ -12,7 +12,7 @@
 /* What is seen at a look. Counters count since boot. */
 struct ml_cold_look {
 	u64 now_ms;
-	u64 file;		/* bytes of page cache that has a file to go back to */
+	u64 file;		/* bytes of page cache that has a file to go back to, and of like caches */
 	u64 unused;		/* bytes of it that Linux would give up first */
 	u64 again;		/* counter: bytes that were given up and read again */
 	u64 rate;		/* bytes per second, at which programs take memory */

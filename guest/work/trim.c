@@ -30,7 +30,7 @@ static void ml_trim_work(struct work_struct *work)
 	struct ml_turn *t = trim->turn;
 	struct ml_cold_look look = {
 		.now_ms = ktime_to_ms(ktime_get_boottime()),
-		.file = ml_file_bytes(),
+		.file = ml_cache_held_bytes(),
 		.unused = ml_cache_unused_bytes(),
 		.again = ml_read_again_bytes(),
 		.rate = READ_ONCE(t->board->rate),
@@ -43,7 +43,7 @@ static void ml_trim_work(struct work_struct *work)
 	if (want && !READ_ONCE(trim->off) && t->board->reports) {
 		atomic64_add(ml_cache_give_up(want, ML_TRIM_WORK_MS, &t->held), &trim->bytes);
 		/* What we took is no news to the next look. */
-		trim->cold.file = ml_file_bytes();
+		trim->cold.file = ml_cache_held_bytes();
 	}
 	ml_trim_start(trim);
 }

@@ -21,6 +21,7 @@ LEFT_MIB = 24		# of a file that nobody uses
 COLD_S = 60		# a few seconds of quiet, then a quarter every 2 s
 NEAR_MIB = 64
 HOG_MIB = 450
+NAMES = 600000
 READY_BLOCKS = 128	# that a small guest keeps ready for programs
 
 
@@ -99,4 +100,23 @@ def makes_way(tap, kernel):
     vm.sh("umount /mnt")
 
 
-main(*each_load(cold), (makes_way, paths.NEWEST))
+def slab_mib(vm):
+    return int(vm.sh("grep SReclaimable: /proc/meminfo").split()[1]) // 1024
+
+
+def names(tap, kernel):
+    """Names that were looked for and do not exist: the kernel remembers them all."""
+    h = host(tap, pool="3G")
+    vm = h.vm("names", kernel=kernel, boot="512M", limit="2G")
+    until(lambda: vm.resident_mib() < 200, 5)
+    before = vm.resident_mib()
+    vm.sh(f"storm names:{NAMES}", 60)
+    slab = slab_mib(vm)
+    tap.need(slab >= 96, f"{NAMES} names take {slab} MiB")
+    gone = until(lambda: slab_mib(vm) <= 64 and vm.resident_mib() <= before + NEAR_MIB, COLD_S, 0.5)
+    tap.check(gone, "nobody asks again, and the host has them back", f"{slab_mib(vm)} MiB left, resident "
+              f"{vm.resident_mib():.0f} MiB, {before:.0f} before", vm.sysfs("memory_blocks"), vm.sysfs("kernel_blocks"))
+    tap.equal(vmstat(vm, "oom_kill"), 0, "nothing was killed for it")
+
+
+main(*each_load(cold), (names, paths.NEWEST), (makes_way, paths.NEWEST))

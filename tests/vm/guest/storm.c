@@ -14,6 +14,7 @@
  *                  and remove them
  *   pipes:MIB:MS   fill pipes with so much, which only the kernel's own memory can
  *                  hold, keep them for MS and close them
+ *   names:N        ask for so many names of files that do not exist
  *   read:FILE:N    read all of a file N times, 1 MiB at a time
  *   huge:N:MS      touch N pages of 2 MiB one after the other, MS apart; prints how
  *                  many of them the kernel could give in one piece
@@ -116,6 +117,18 @@ static void swing(size_t mib, size_t n)
 		usleep(50000);
 		munmap(p, mib * MIB);
 		usleep(50000);
+	}
+}
+
+/* The kernel remembers each of them, as a name that stands for nothing. */
+static void names_storm(size_t n)
+{
+	char path[64];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/nothing-%zu", i);
+		if (!access(path, F_OK))
+			die(path);
 	}
 }
 
@@ -264,6 +277,8 @@ static void carry_out(char *step)
 		swing(a, b);
 	} else if (is(step, "fork", &a, &b)) {
 		fork_storm(a);
+	} else if (is(step, "names", &a, &b)) {
+		names_storm(a);
 	} else if (is(step, "files", &a, &b)) {
 		open_files(a);
 	} else if (is(step, "pipes", &a, &b)) {

@@ -238,6 +238,16 @@ enum memlease_stat_tag {
 	MEMLEASE_STAT_COMMITTED_BLOCKS	= 7,	/* window slots the guest holds: how far it came */
 	MEMLEASE_STAT_REPORTED_BLOCKS	= 8,	/* reported since the driver was loaded */
 	MEMLEASE_STAT_OOM_RESCUES	= 9,	/* out-of-memory events answered by borrowing */
+	MEMLEASE_STAT_REPORTING		= 10,	/* enum memlease_reporting */
+	MEMLEASE_STAT_KERNEL_BLOCKS	= 11,	/* window slots in memory that the guest's kernel uses itself */
+};
+
+/* Does the guest report free memory, and if not, why? What a later driver says may be more. */
+enum memlease_reporting {
+	MEMLEASE_REPORTING_ON		= 1,
+	MEMLEASE_REPORTING_REFUSED	= 2,	/* not offered, or the guest's kernel cannot */
+	MEMLEASE_REPORTING_TAKEN	= 3,	/* another driver reports, a balloon's probably */
+	MEMLEASE_REPORTING_POISONED	= 4,	/* free pages keep a pattern, which would be lost */
 };
 
 enum memlease_target_state {

@@ -118,13 +118,7 @@ static DEVICE_ATTR_RO(state);
 
 static ssize_t reporting_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	int status = ml_report_status(ml_of(dev)->report);
-
-	if (!status)
-		return sysfs_emit(buf, "on\n");
-	if (status == -EBUSY)
-		return sysfs_emit(buf, "off: another driver reports\n");
-	return sysfs_emit(buf, "off\n");
+	return sysfs_emit(buf, "%s\n", ml_reporting_text(READ_ONCE(ml_of(dev)->board.reporting)));
 }
 static DEVICE_ATTR_RO(reporting);
 

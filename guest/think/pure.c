@@ -251,6 +251,16 @@ const char *ml_broken_text(u32 broken)
 	return "a reason this driver does not know";
 }
 
+const char *ml_reporting_text(u32 reporting)
+{
+	switch (reporting) {
+	case MEMLEASE_REPORTING_ON:		return "on";
+	case MEMLEASE_REPORTING_TAKEN:		return "off: another driver reports";
+	case MEMLEASE_REPORTING_POISONED:	return "off: page poisoning is on";
+	}
+	return "off";
+}
+
 const char *ml_target_state_text(u32 state)
 {
 	switch (state) {

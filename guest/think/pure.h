@@ -112,5 +112,6 @@ u32 ml_pace_us(u64 took_ns);
 const char *ml_reason_text(u32 reason);		/* enum memlease_reason */
 const char *ml_broken_text(u32 broken);		/* enum memlease_broken */
 const char *ml_target_state_text(u32 state);	/* enum memlease_target_state */
+const char *ml_reporting_text(u32 reporting);	/* enum memlease_reporting: "on", or "off" and why */
 
 #endif /* MEMLEASE_PURE_H */

@@ -6,7 +6,10 @@
 #include "../linux/meminfo.h"
 #include "../think/need.h"
 #include "../window/blocks.h"
+#include "../wire/wire.h"
 #include "board.h"
+
+#define ML_SILENT_MS	1000
 
 void ml_board_init(struct ml_board *board, const struct ml_blocks *blocks)
 {
@@ -23,15 +26,26 @@ struct ml_marks ml_board_marks(const struct ml_board *board)
 	return low ? marks : ml_marks_on(marks, total, num_online_cpus(), mb_bytes);
 }
 
+bool ml_board_host_is_silent(const struct ml_board *board)
+{
+	return ml_queue_silent_ms(&board->blocks->wire->queue) > ML_SILENT_MS;
+}
+
+/* Free pages that the host is being told of, if they come back soon. */
+static u64 ml_board_reporting(const struct ml_board *board)
+{
+	return ml_board_host_is_silent(board) ? 0 : atomic64_read(&board->reporting_bytes);
+}
+
 u64 ml_board_available(const struct ml_board *board)
 {
-	return ml_available_bytes() + atomic64_read(&board->reporting_bytes) +
+	return ml_available_bytes() + ml_board_reporting(board) +
 	       atomic64_read(&board->defragging_bytes);
 }
 
 u64 ml_board_large_free(const struct ml_board *board)
 {
-	return ml_large_free_bytes() + atomic64_read(&board->reporting_bytes);
+	return ml_large_free_bytes() + ml_board_reporting(board);
 }
 
 bool ml_board_added(const struct ml_board *board, u32 within_ms)

@@ -32,7 +32,8 @@ struct ml_board {
 	atomic64_t reporting_bytes;	/* free, but being reported right now; reporting */
 	atomic64_t defragging_bytes;	/* free, but in a block that is being emptied; defragmenting */
 
-	bool reports;			/* free memory is reported to the host; reporting, once */
+	bool reports;			/* free memory is reported to the host; reporting */
+	u32 reporting;			/* the same as enum memlease_reporting, with why not; reporting */
 	atomic64_t reported_slots;	/* that the host took; reporting */
 	atomic64_t oom_rescues;		/* out-of-memory events that were answered; oom.c */
 	u32 target_seq;			/* the target that is being worked on; shrinking */
@@ -44,9 +45,13 @@ void ml_board_init(struct ml_board *board, const struct ml_blocks *blocks);
 /* The marks that are in force. Any context. */
 struct ml_marks ml_board_marks(const struct ml_board *board);
 
+/* Has the host owed an answer for so long that none will come soon? Any context. */
+bool ml_board_host_is_silent(const struct ml_board *board);
+
 /*
  * Available memory, with the free pages that are being reported or defragmented:
- * these come back within moments, and are no reason to grow. Any context.
+ * these come back within moments, and are no reason to grow. What the host was told of
+ * that gives no answer is not with it. Any context.
  */
 u64 ml_board_available(const struct ml_board *board);
 

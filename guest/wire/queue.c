@@ -76,6 +76,7 @@ void ml_queue_forget(struct ml_queue *q)
 	spin_lock_irqsave(&q->lock, flags);
 	while (q->vq && (req = virtqueue_detach_unused_buf(q->vq)))
 		req->in_flight = false;
+	WRITE_ONCE(q->owed, 0);
 	q->vq = NULL;
 	spin_unlock_irqrestore(&q->lock, flags);
 }
@@ -116,6 +117,8 @@ static bool ml_queue_harvest(struct ml_queue *q)
 		req->in_flight = false;
 		req->done = true;
 		any = true;
+		WRITE_ONCE(q->owed_since, jiffies);
+		WRITE_ONCE(q->owed, q->owed - 1);
 	}
 	return any;
 }
@@ -130,6 +133,11 @@ void ml_queue_interrupt(struct ml_queue *q)
 	spin_unlock_irqrestore(&q->lock, flags);
 	if (any)
 		wake_up_all(&q->wait);
+}
+
+u32 ml_queue_silent_ms(const struct ml_queue *q)
+{
+	return READ_ONCE(q->owed) ? jiffies_to_msecs(jiffies - READ_ONCE(q->owed_since)) : 0;
 }
 
 void ml_request_query(struct ml_request *req, u32 n)
@@ -177,6 +185,9 @@ static int ml_queue_submit(struct ml_queue *q, struct ml_request *req)
 	if (rc)
 		return rc == -EIO ? rc : -EBUSY;
 	req->in_flight = true;
+	if (!q->owed)
+		WRITE_ONCE(q->owed_since, jiffies);
+	WRITE_ONCE(q->owed, q->owed + 1);
 	virtqueue_kick(q->vq);
 	return 0;
 }

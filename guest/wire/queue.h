@@ -51,6 +51,8 @@ struct ml_queue {
 	spinlock_t lock;	/* innermost, taken in interrupts */
 	wait_queue_head_t wait;
 	u64 last_cookie;
+	u32 owed;		/* requests that the device has, under lock */
+	unsigned long owed_since;	/* jiffies: it answered last, or owed nothing before */
 	u32 users;		/* calls that wait for an answer, under lock */
 	bool dead;		/* no more calls until ml_queue_start() */
 };
@@ -112,6 +114,9 @@ u64 ml_request_figure(const struct ml_request *req, u32 i, u32 *tag);
 
 /* For the virtqueue's callback: take what the device has finished. Any context. */
 void ml_queue_interrupt(struct ml_queue *q);
+
+/* How long the host has owed an answer, and given none, in ms; 0: it owes none. Any context. */
+u32 ml_queue_silent_ms(const struct ml_queue *q);
 
 /* Is a call waiting for its answer? */
 bool ml_queue_in_use(struct ml_queue *q);

@@ -3,8 +3,8 @@
  * Reporting; see report.h.
  *
  * The kernel waits 2 s between passes and reports a sixteenth of each free list
- * in each. But the work item and its state are ours, so `drive` asks for a pass
- * at once, and again until one finds nothing new. It looks every interval_ms
+ * in each. But the work item and its state are ours, so `drive` makes a pass
+ * itself, and again until one finds nothing new. It looks every interval_ms
  * whether the kernel wants a pass (some large page was freed), which costs one
  * read of a variable. It leaves the pages alone for a moment while the guest is
  * growing: they will be used in no time. What stands on per-CPU lists is drained
@@ -12,11 +12,11 @@
  */
 #include <linux/jiffies.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
 #include <linux/page_reporting.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
+#include <linux/wait.h>
 #ifdef CONFIG_X86
 #include <asm/e820/api.h>
 #endif
@@ -35,6 +35,7 @@
 #define ML_PASS_PAUSE_MS	10
 #define ML_GROWING_MS		300	/* after an addition */
 #define ML_REFUSED_PAUSE_MS	2000
+#define ML_REGISTER_PAUSE_MS	5000	/* while another driver reports */
 #define ML_DRAIN_PAUSE_MS	700u
 #define ML_DRAIN_PAUSE_MAX_MS	12000u	/* while it is in vain */
 #define ML_PACE_PIECE_NS	(2 * NSEC_PER_MSEC)	/* a batch takes no longer; the rest was a pause */
@@ -43,10 +44,10 @@ struct ml_report {
 	struct ml_turn *turn;
 	struct page_reporting_dev_info prdev;
 	struct delayed_work drive;
-	struct mutex one_pass;		/* req and spans, across the wait for the answer */
+	wait_queue_head_t one_batch;
+	atomic_t batch;			/* req and spans are those of one, until the host has answered */
 	struct ml_request *req;
 	struct ml_span *spans;
-	int status;			/* 0, or why the kernel refused us */
 	bool hurry;			/* the run of drive was asked for by the host */
 	u64 paced_ns;			/* when the last batch was through, pause included */
 	u32 interval_ms;		/* between looks for newly freed memory */
@@ -137,10 +138,10 @@ static void ml_report_pace(struct ml_report *r)
 }
 
 /*
- * The kernel hands us free pages, which nobody else can use until we return. It
- * queues its work on one workqueue and we queue it on another, so two passes can
- * run at a time: without the lock the second would write its pages into the
- * request of the first, and have them back in use before the host takes them.
+ * The kernel hands us free pages, which nobody else can use until we return. Its own pass
+ * and the one that we drive can run at a time: one batch waits for the other, or the second
+ * would write its pages into the request of the first, and have them back in use before
+ * the host takes them.
  */
 static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatterlist *sgl,
 			   unsigned int nents)
@@ -151,15 +152,17 @@ static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatter
 	u32 i;
 	int rc;
 
-	if (READ_ONCE(r->turn->held))
+	/* A host that is away keeps the pages until it is back: give it none more. */
+	if (READ_ONCE(r->turn->held) || ml_board_host_is_silent(r->turn->board))
 		return -EBUSY;
 	for_each_sg(sgl, sg, nents, i)
 		bytes += sg->length;
 	atomic64_add(bytes, &r->turn->board->reporting_bytes);
-	mutex_lock(&r->one_pass);
+	wait_event_idle(r->one_batch, !atomic_cmpxchg(&r->batch, 0, 1));
 	rc = ml_report_list(r, sgl, nents);
 	ml_report_pace(r);
-	mutex_unlock(&r->one_pass);
+	atomic_set(&r->batch, 0);
+	wake_up(&r->one_batch);
 	atomic64_sub(bytes, &r->turn->board->reporting_bytes);
 	return rc;
 }
@@ -182,10 +185,12 @@ static u32 ml_report_drive_once(struct ml_report *r)
 	if (!now && ((atomic_read(&r->prdev.state) != ML_PAGE_REPORTING_REQUESTED && !drain) ||
 		     ml_board_added(r->turn->board, ML_GROWING_MS)))
 		return r->interval_ms;
-	if (drain) {
+	/* Pages that draining holds for a moment would look as if they kept a memory block. */
+	if (drain && ml_turn_read_try(r->turn)) {
 		r->drain_pause_ms = ml_drain() ? ML_DRAIN_PAUSE_MS :
 				    min(2 * r->drain_pause_ms, ML_DRAIN_PAUSE_MAX_MS);
 		r->last_drain = jiffies;
+		ml_turn_read_end(r->turn);
 	}
 	WRITE_ONCE(r->hurry, now);
 	r->paced_ns = ktime_get_ns();
@@ -193,9 +198,12 @@ static u32 ml_report_drive_once(struct ml_report *r)
 		before = r->offered;
 		refused = r->offered - atomic64_read(&r->turn->board->reported_slots);
 		atomic_set(&r->prdev.state, ML_PAGE_REPORTING_REQUESTED);
-		/* Not on a freezable workqueue: on the way to sleep we wait for the flush below. */
-		mod_delayed_work(r->turn->wire->wq, &r->prdev.work, 0);
-		flush_delayed_work(&r->prdev.work);
+		/*
+		 * Here and now: queued, it would have to be waited for, and a host that is away
+		 * would make that wait look like a task that hangs. The kernel's own pass, which
+		 * it queues itself, goes with page_reporting_unregister(), and this one before.
+		 */
+		r->prdev.work.work.func(&r->prdev.work.work);
 		if (r->offered - atomic64_read(&r->turn->board->reported_slots) != refused)
 			return ML_REFUSED_PAUSE_MS;
 		if (r->offered == before)
@@ -204,45 +212,56 @@ static u32 ml_report_drive_once(struct ml_report *r)
 	return ML_PASS_PAUSE_MS;
 }
 
-static void ml_report_drive(struct work_struct *work)
-{
-	struct ml_report *r = container_of(to_delayed_work(work), struct ml_report, drive);
-	u32 pause_ms = ml_report_drive_once(r);
-
-	if (pause_ms && !READ_ONCE(r->turn->held))
-		queue_delayed_work(r->turn->wire->wq, &r->drive, msecs_to_jiffies(pause_ms));
-}
-
 /* Does the host take reports, and can we make them? */
-static bool ml_report_may(struct virtio_device *vdev)
+static bool ml_report_may(struct virtio_device *vdev, u32 *why_not)
 {
+	*why_not = MEMLEASE_REPORTING_REFUSED;
 	if (!virtio_has_feature(vdev, MEMLEASE_F_REPORTING))
 		return false;
 	if (page_poisoning_enabled_static()) {
+		*why_not = MEMLEASE_REPORTING_POISONED;
 		dev_warn(&vdev->dev, "page poisoning is on: free memory is not reported, because its pattern would be lost\n");
 		return false;
 	}
 	return true;
 }
 
-/* 0, or why the kernel refused us. */
-static int ml_report_register(struct ml_report *r)
+/*
+ * The kernel has one driver report. Where it is another, we wait until it goes: the host is
+ * told, and so is the log, once.
+ */
+static void ml_report_register(struct ml_report *r)
 {
+	struct ml_board *board = r->turn->board;
 	struct device *dev = ml_wire_dev(r->turn->wire);
-	int rc;
+	u32 before = board->reporting;
+	int rc = page_reporting_register(&r->prdev);
 
-	r->prdev.report = ml_report_pages;
-	r->prdev.order = MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT;
-	rc = page_reporting_register(&r->prdev);
-	if (rc) {
+	if (!rc) {
+		WRITE_ONCE(board->reporting, MEMLEASE_REPORTING_ON);
+		WRITE_ONCE(board->reports, true);
+		if (before == MEMLEASE_REPORTING_TAKEN)
+			dev_info(dev, "free memory is reported from now on\n");
+		return;
+	}
+	WRITE_ONCE(board->reporting, rc == -EBUSY ? MEMLEASE_REPORTING_TAKEN : MEMLEASE_REPORTING_REFUSED);
+	if (before != board->reporting)
 		dev_warn(dev, "free memory is not reported (error %d): %s\n", rc,
 			 rc == -EBUSY ? "another driver reports already, probably virtio_balloon: unload it" :
 			 "the kernel refused");
-		return rc;
-	}
-	ml_turn_woken_by(r->turn, ML_REPORT, r->turn->wire->wq, &r->drive);
-	r->turn->board->reports = true;
-	return 0;
+}
+
+static void ml_report_drive(struct work_struct *work)
+{
+	struct ml_report *r = container_of(to_delayed_work(work), struct ml_report, drive);
+	u32 pause_ms = ML_REGISTER_PAUSE_MS;
+
+	if (!r->turn->board->reports && !READ_ONCE(r->turn->held))
+		ml_report_register(r);
+	if (r->turn->board->reports)
+		pause_ms = ml_report_drive_once(r);
+	if (pause_ms && !READ_ONCE(r->turn->held))
+		queue_delayed_work(r->turn->wire->wq, &r->drive, msecs_to_jiffies(pause_ms));
 }
 
 int ml_report_init(struct ml_turn *t, struct ml_report **out)
@@ -255,17 +274,19 @@ int ml_report_init(struct ml_turn *t, struct ml_report **out)
 	r->interval_ms = ML_REPORT_INTERVAL_MS;
 	r->last_drain = jiffies;
 	r->drain_pause_ms = ML_DRAIN_PAUSE_MS;
-	r->status = -EOPNOTSUPP;
-	mutex_init(&r->one_pass);
+	init_waitqueue_head(&r->one_batch);
 	INIT_DELAYED_WORK(&r->drive, ml_report_drive);
-	if (ml_report_may(t->wire->vdev)) {
+	r->prdev.report = ml_report_pages;
+	r->prdev.order = MEMLEASE_BLOCK_SHIFT - PAGE_SHIFT;
+	if (ml_report_may(t->wire->vdev, &t->board->reporting)) {
 		r->req = ml_request_alloc();
 		r->spans = kcalloc(MEMLEASE_MAX_EXTENTS, sizeof(*r->spans), GFP_KERNEL);
 		if (!r->req || !r->spans) {
 			ml_report_exit(r);
 			return -ENOMEM;
 		}
-		r->status = ml_report_register(r);
+		ml_turn_woken_by(t, ML_REPORT, t->wire->wq, &r->drive);
+		ml_report_register(r);
 	}
 	*out = r;
 	return 0;
@@ -296,11 +317,6 @@ void ml_report_set_interval(struct ml_report *r, u32 ms)
 {
 	WRITE_ONCE(r->interval_ms, ms);
 	ml_turn_wake(r->turn, ML_REPORT);
-}
-
-int ml_report_status(const struct ml_report *r)
-{
-	return r->status;
 }
 
 u64 ml_report_requests(const struct ml_report *r)

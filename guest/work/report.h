@@ -14,8 +14,9 @@ struct ml_report;
 struct ml_turn;
 
 /*
- * Registers, if the device offers it and the kernel allows it; a refusal is logged and
- * is no error. -ENOMEM otherwise. Reports while it is not held.
+ * Registers, if the device offers it and the kernel allows it; a refusal is logged, shown on
+ * the board, and no error. Where another driver reports, it tries again every 5 s. -ENOMEM
+ * otherwise. Reports while it is not held.
  */
 int ml_report_init(struct ml_turn *t, struct ml_report **out);
 /* After ml_queue_stop(), because reporting may wait for an answer, and with all held. */
@@ -25,9 +26,6 @@ void ml_report_exit(struct ml_report *r);
 /* How often it looks for newly freed memory; 0 leaves that to the kernel. */
 u32 ml_report_interval_ms(const struct ml_report *r);
 void ml_report_set_interval(struct ml_report *r, u32 ms);
-
-/* 0 if it reports, -EBUSY if another driver does, or another reason. */
-int ml_report_status(const struct ml_report *r);
 
 /* Requests answered, so far. */
 u64 ml_report_requests(const struct ml_report *r);

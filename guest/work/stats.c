@@ -16,7 +16,7 @@
 #define ML_STATS_PERIOD_MS	1000
 #define ML_STATS_QUIET_S	10
 #define ML_STATS_STEP_BYTES	(4ULL << 20)
-#define ML_STATS_COUNT		9	/* enum memlease_stat_tag */
+#define ML_STATS_COUNT		11	/* enum memlease_stat_tag */
 
 struct ml_stats {
 	struct ml_turn *turn;
@@ -39,6 +39,8 @@ static void ml_stats_read(struct ml_turn *t, u64 *value)
 	value[6] = ml_blocks_borrowed(t->blocks);
 	value[7] = atomic64_read(&board->reported_slots);
 	value[8] = atomic64_read(&board->oom_rescues);
+	value[9] = READ_ONCE(board->reporting);
+	value[10] = (u64)ml_blocks_kernel_count(t->blocks) * t->blocks->slots_per_mb;
 }
 
 static bool ml_stats_changed(const u64 *old, const u64 *now)

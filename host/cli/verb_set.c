@@ -90,7 +90,7 @@ static void print_progress(const struct vm_view *vm, bool last)
 /* What became of the target, as exit status. */
 static int judge(const struct vm_view *vm, uint64_t seq)
 {
-	char committed[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX];
+	char committed[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX];
 
 	size_format_blocks(vm->committed_blocks, committed);
 	size_format_blocks(vm->target_blocks, target);
@@ -101,8 +101,8 @@ static int judge(const struct vm_view *vm, uint64_t seq)
 	if (!strcmp(vm->target_state, "met"))
 		return CLI_OK;
 	if (!strcmp(vm->target_state, "partly"))
-		cli_error("set: %s came down to %s of %s; the rest is in use by its programs. The target stands, and it goes on trying as memory is freed",
-			  vm->name, committed, target);
+		cli_error("set: %s came down to %s of %s; the rest is in use, %s of it in memory that its kernel uses itself. The target stands, and it goes on trying as memory is freed",
+			  vm->name, committed, target, size_format_blocks(vm->guest.kernel_blocks, kernel));
 	else
 		cli_error("set: the guest of %s has not answered within the deadline; committed is %s. Has it the driver? 'memlease status %s' says what it last sent",
 			  vm->name, committed, vm->name);

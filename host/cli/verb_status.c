@@ -174,6 +174,16 @@ static void print_touches(const struct vm_view *vm)
 		     span_format(vm->longest_wait_ns, b));
 }
 
+/* Why free memory of a guest does not come back by itself, and what to do. */
+static const char *not_reported(const char *why)
+{
+	if (!strcmp(why, "another-driver"))
+		return "off: another driver of the guest reports free memory, probably a balloon's; what the guest frees stays backed, and billed. Unload virtio_balloon there, or take free-page-reporting off its device";
+	if (!strcmp(why, "page-poisoning"))
+		return "off: the guest runs with page_poison=1; what it frees stays backed, and billed";
+	return "off: the guest's kernel cannot report free memory; what it frees stays backed, and billed";
+}
+
 static void print_guest(const struct guest_view *g, int64_t now_ms)
 {
 	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX], d[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
@@ -186,6 +196,10 @@ static void print_guest(const struct guest_view *g, int64_t now_ms)
 	     size_format(g->free_bytes, a), size_format(g->total_bytes, b),
 	     size_format(g->available_bytes, c), size_format(g->cache_bytes, d),
 	     span_format(now_ms > g->time_ms ? (uint64_t)(now_ms - g->time_ms) * 1000000 : 0, span));
+	if (g->kernel_blocks)
+		line("kernel", "%s of the window for its kernel's own use", size_format_blocks(g->kernel_blocks, a));
+	if (g->reporting && strcmp(g->reporting, "on"))
+		line("reporting", "%s", not_reported(g->reporting));
 	if (g->oom_rescues)
 		line("rescues", "%" PRIu64 " out-of-memory events answered by borrowing", g->oom_rescues);
 }

@@ -98,6 +98,8 @@ static void guest_view(const json_t *json, struct guest_view *out)
 		.available_bytes = get_u64(json, "available-bytes"),
 		.cache_bytes = get_u64(json, "cache-bytes"),
 		.oom_rescues = get_u64(json, "oom-rescues"),
+		.kernel_blocks = get_u64(json, "kernel-blocks"),
+		.reporting = json_string_value(json_object_get(json, "reporting")),
 		.time_ms = (int64_t)get_u64(json, "time"),
 	};
 }

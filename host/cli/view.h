@@ -32,6 +32,8 @@ struct guest_view {
 	bool known;		/* the guest has sent statistics */
 	uint64_t total_bytes, free_bytes, available_bytes, cache_bytes;
 	uint64_t oom_rescues;
+	uint64_t kernel_blocks;		/* window blocks that its kernel uses itself */
+	const char *reporting;		/* NULL: an older driver, which does not say */
 	int64_t time_ms;
 };
 

@@ -52,6 +52,21 @@ static const char *target_state(const struct vm_status *vm)
 	}
 }
 
+/* Whether the guest reports free memory; what a later driver says is "off". */
+static const char *reporting_text(uint64_t reporting)
+{
+	switch (reporting) {
+	case MEMLEASE_REPORTING_ON:
+		return "on";
+	case MEMLEASE_REPORTING_TAKEN:
+		return "another-driver";
+	case MEMLEASE_REPORTING_POISONED:
+		return "page-poisoning";
+	default:
+		return "off";
+	}
+}
+
 static json_t *guest_json(const struct vm_status *vm)
 {
 	static const struct {
@@ -65,6 +80,7 @@ static json_t *guest_json(const struct vm_status *vm)
 		{ MEMLEASE_STAT_COMMITTED_BLOCKS, "committed-blocks" },
 		{ MEMLEASE_STAT_REPORTED_BLOCKS, "reported-blocks" },
 		{ MEMLEASE_STAT_OOM_RESCUES, "oom-rescues" },
+		{ MEMLEASE_STAT_KERNEL_BLOCKS, "kernel-blocks" },
 	};
 	json_t *guest = json_object();
 	size_t i;
@@ -73,6 +89,9 @@ static json_t *guest_json(const struct vm_status *vm)
 		if (stat_valid(vm, shown[i].tag))
 			json_set_count(guest, shown[i].key, vm->guest_stat[shown[i].tag]);
 	}
+	if (stat_valid(vm, MEMLEASE_STAT_REPORTING))
+		json_object_set_new(guest, "reporting", json_string(
+				    reporting_text(vm->guest_stat[MEMLEASE_STAT_REPORTING])));
 	if (vm->guest_stat_wall_ms)
 		json_object_set_new(guest, "time", json_integer(vm->guest_stat_wall_ms));
 	return guest;

@@ -22,6 +22,7 @@
 
 #define ML_RESTART_FIRST_MS	1000
 #define ML_RESTART_MAX_MS	60000
+#define ML_NO_DRIVER		"memlease-in-use"	/* of that name there is none */
 #define ML_LEAVE_MS		5000	/* for requests under way, if the device cannot be reset */
 
 /* Let all parts work. */
@@ -136,9 +137,12 @@ static void ml_device_stop_parts(struct ml_device *ml)
 void ml_device_stop(struct ml_device *ml)
 {
 	ml_turn_hold(&ml->turn, true);
+	/* A BORROW that was answered just now must not be added to memory after the reset. */
+	ml_turn_give_no_more(&ml->turn);
 	virtio_reset_device(ml->wire.vdev);
 	ml_device_stop_parts(ml);
 	ml_queue_forget(&ml->wire.queue);
+	ml_blocks_forget(&ml->blocks);
 	ml->wire.vdev->config->del_vqs(ml->wire.vdev);
 }
 
@@ -146,14 +150,18 @@ void ml_device_stop(struct ml_device *ml)
  * The device goes though Linux uses memory of it. A reset would return that
  * memory, and the first touch stop the VM. But the rings are freed, and pages of
  * a REPORT that nobody answered are used again: so the device must not look at
- * them any more. Off the bus it does not, and keeps all else as it is.
+ * them any more. Off the bus it does not, and keeps all else as it is. And no driver may
+ * have it again, for each begins with a reset.
  */
 static void ml_device_off_the_bus(struct ml_device *ml)
 {
-	struct device *bus = ml_wire_dev(&ml->wire)->parent;
+	struct device *dev = ml_wire_dev(&ml->wire), *bus = dev->parent;
 
-	if (dev_is_pci(bus))
-		pci_clear_master(to_pci_dev(bus));
+	if (!dev_is_pci(bus))
+		return;
+	pci_clear_master(to_pci_dev(bus));
+	if (ml_pci_only_driver(to_pci_dev(bus), ML_NO_DRIVER))
+		dev_crit(dev, "do not bind a driver to %s: that stops this machine\n", dev_name(bus));
 }
 
 void ml_device_abandon(struct ml_device *ml)

@@ -108,7 +108,7 @@ static void ml_remove(struct virtio_device *vdev)
 	}
 	ml_shutdown_exit(ml);
 	ml_power_exit(ml);
-	ml_turn_hold_growing(&ml->turn, true);
+	ml_turn_give_no_more(&ml->turn);
 	borrowed = READ_ONCE(ml->broken) ? ml_blocks_borrowed(&ml->blocks) :
 					   ml_shrink_everything(ml->shrink, ML_UNLOAD_MS);
 	if (borrowed) {

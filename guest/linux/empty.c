@@ -6,7 +6,7 @@
  * if pages in it do not move, and it moves them a few dozen at a time. One page in
  * it is ours and stays, so that the range is not to be had in the end: nothing of
  * it is zeroed, which would have the host back it all (drain.h). A page that does
- * not move ends such a go early, so there are several.
+ * not move ends such a go early, so there are several, as long as they bring something.
  */
 #include <linux/gfp.h>
 #include <linux/memory_hotplug.h>
@@ -18,7 +18,7 @@
 #include "empty.h"
 #include "meminfo.h"
 
-#define ML_EMPTY_GOES	3
+#define ML_EMPTY_GOES	3	/* that bring nothing */
 #define ML_HOLD_TRIES	4
 
 unsigned long ml_empty_in_use(unsigned long pfn, unsigned long end)
@@ -68,17 +68,17 @@ static struct page *ml_empty_hold(unsigned long start, unsigned long end)
 static bool ml_empty_room(unsigned long used, unsigned long pages)
 {
 	unsigned long inside = pages - min(used, pages);
-	unsigned long have = (ml_available_bytes() >> PAGE_SHIFT);
+	unsigned long have = ml_room_bytes() >> PAGE_SHIFT;
 
 	return have > inside && have - inside >= used;
 }
 
 int ml_empty_range(unsigned long pfn, unsigned long end)
 {
-	unsigned long used = ml_empty_in_use(pfn, end);
-	u32 go;
+	unsigned long used = ml_empty_in_use(pfn, end), left;
+	u32 vain = 0;
 
-	for (go = 0; used && go < ML_EMPTY_GOES; go++) {
+	while (used && vain < ML_EMPTY_GOES) {
 		struct page *page;
 
 		if (signal_pending(current))
@@ -89,7 +89,9 @@ int ml_empty_range(unsigned long pfn, unsigned long end)
 		if (!page)
 			return signal_pending(current) ? -EINTR : -EBUSY;
 		ml_drain_around(page, pfn, end);
-		used = ml_empty_in_use(pfn, end);
+		left = ml_empty_in_use(pfn, end);
+		vain += left >= used;
+		used = left;
 	}
 	return used ? -EBUSY : 0;
 }

@@ -115,11 +115,14 @@ bool ml_stock_vain(u64 added, u64 available_before, u64 available, u64 have_befo
 	return available >= available_before + added / 2 && have < have_before + added / 4;
 }
 
-u64 ml_cache_credit(u64 credit, u64 again, u64 free, u64 elapsed_us, u64 mb_bytes)
+u64 ml_cache_credit(u64 credit, u64 again, u64 *stolen, u64 free, u64 elapsed_us, u64 mb_bytes)
 {
 	u64 borne = ml_need_div(ML_CACHE_BORNE_BYTES_S * ml_least(elapsed_us, 100 * ML_NEED_US_PER_S),
 				ML_NEED_US_PER_S);
 
+	*stolen = ml_least(*stolen, ML_CACHE_CREDIT_BLOCKS * mb_bytes);
+	again = ml_least(again, *stolen);
+	*stolen -= again;
 	if (free >= mb_bytes)
 		again = 0;
 	credit += again;
@@ -132,13 +135,24 @@ bool ml_cache_wants(u64 credit, u64 mb_bytes)
 	return credit >= mb_bytes;
 }
 
-bool ml_kernel_short(const struct ml_marks *marks, u64 kernel_available, u64 rate,
-		     u64 movable_free, bool urgent)
+u32 ml_kernel_want(const struct ml_marks *marks, const struct ml_kernel_have *have, bool tight,
+		   u64 mb_bytes, u32 most)
 {
-	u64 ahead = ml_least(ml_need_div(rate * ML_KERNEL_AHEAD_MS, 1000), marks->kernel);
+	u64 ahead = ml_least(ml_need_div(have->rate * ML_KERNEL_AHEAD_MS, 1000), marks->kernel);
+	u64 wanted = marks->kernel + ahead + have->lack, n;
 
-	return movable_free > ML_MOVABLE_PLENTY_BYTES &&
-	       (urgent || kernel_available < marks->kernel + ahead);
+	if (!tight && (have->movable_free <= ML_MOVABLE_PLENTY_BYTES || have->available >= wanted))
+		return 0;
+	wanted -= ml_least(wanted, have->available);
+	n = ml_need_div(wanted + mb_bytes - 1, mb_bytes);
+	return ml_least(ml_most(n, 1), most);
+}
+
+enum ml_lack ml_lack_of(bool kernel_tight, u64 movable_free)
+{
+	if (kernel_tight)
+		return ML_LACKS_KERNEL;
+	return movable_free <= ML_MOVABLE_PLENTY_BYTES ? ML_LACKS_MOVABLE : ML_LACKS_NOTHING;
 }
 
 bool ml_kernel_plenty(const struct ml_marks *marks, u64 kernel_available, u64 mb_bytes)

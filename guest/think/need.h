@@ -83,19 +83,43 @@ bool ml_stock_vain(u64 added, u64 available_before, u64 available, u64 have_befo
 /*
  * The credit of the page cache, bytes: what was read again after it had been given
  * up for want of memory, less a rate that is borne. A scan reads nothing again. Of
- * no account while there is free memory: that is filled first.
+ * no account while there is free memory: that is filled first; and no more than was
+ * given up lately by the machine: what a container has read again that gave it up at
+ * its own limit, more memory would not keep. `stolen` has those bytes, and is used up.
  */
-u64 ml_cache_credit(u64 credit, u64 again, u64 free, u64 elapsed_us, u64 mb_bytes);
+u64 ml_cache_credit(u64 credit, u64 again, u64 *stolen, u64 free, u64 elapsed_us, u64 mb_bytes);
 
 /* Is there credit for a memory block? The caller takes mb_bytes off. */
 bool ml_cache_wants(u64 credit, u64 mb_bytes);
 
+/* What kernel allocations have, bytes. */
+struct ml_kernel_have {
+	u64 available;
+	u64 lack;		/* so far it is under the marks that the kernel keeps */
+	u64 rate;		/* bytes per second, at which it is used */
+	u64 movable_free;	/* that only others can use */
+};
+
 /*
- * Kernel allocations are short: under the mark with what `rate` will use, while
- * there is movable memory, which they cannot use.
+ * How many memory blocks kernel allocations want; 0 while they have what they need. They
+ * are short when they are under the mark with what `rate` will use while there is
+ * movable memory, which they cannot use; or when a process would be killed for want of
+ * it (`tight`): whatever movable memory there is then, a block of theirs serves both.
  */
-bool ml_kernel_short(const struct ml_marks *marks, u64 kernel_available, u64 rate,
-		     u64 movable_free, bool urgent);
+u32 ml_kernel_want(const struct ml_marks *marks, const struct ml_kernel_have *have, bool tight,
+		   u64 mb_bytes, u32 most);
+
+/*
+ * What is missing where a process would be killed. Nothing: it may use only some of the
+ * memory, because it is bound to a node, say. More memory is no help then.
+ */
+enum ml_lack {
+	ML_LACKS_NOTHING,
+	ML_LACKS_MOVABLE,
+	ML_LACKS_KERNEL,	/* perhaps movable memory, too */
+};
+
+enum ml_lack ml_lack_of(bool kernel_tight, u64 movable_free);
 
 /* Kernel allocations would have plenty without a memory block of theirs. */
 bool ml_kernel_plenty(const struct ml_marks *marks, u64 kernel_available, u64 mb_bytes);

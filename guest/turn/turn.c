@@ -275,6 +275,16 @@ bool ml_turn_pages_wanted(struct ml_turn *t)
 	return atomic_read(&t->pages_wanted);
 }
 
+u64 ml_turn_used_bytes(struct ml_turn *t, u32 i, bool *pinned)
+{
+	u64 used;
+
+	ml_turn_read(t);
+	used = ml_hotplug_used_bytes(t->hotplug, i, pinned);
+	ml_turn_read_end(t);
+	return used;
+}
+
 const atomic_t *ml_turn_pages_flag(struct ml_turn *t)
 {
 	return &t->pages_wanted;
@@ -295,7 +305,8 @@ int ml_turn_give(struct ml_turn *t, u32 i)
 		mutex_lock(&b->hotplug);
 		atomic_dec(&t->giving);
 	}
-	rc = ml_hotplug_add(t->hotplug, i);
+	/* The device may be about to go, and its memory with it. */
+	rc = READ_ONCE(t->growing_held) ? -ENODEV : ml_hotplug_add(t->hotplug, i);
 	mutex_unlock(&b->hotplug);
 	if (rc)
 		return rc;
@@ -304,6 +315,13 @@ int ml_turn_give(struct ml_turn *t, u32 i)
 	/* Who ran out of memory goes on with the first block. */
 	wake_up_all(&t->relief);
 	return 0;
+}
+
+void ml_turn_give_no_more(struct ml_turn *t)
+{
+	ml_turn_hold_growing(t, true);
+	mutex_lock(&t->blocks->hotplug);
+	mutex_unlock(&t->blocks->hotplug);
 }
 
 u64 ml_turn_given_bytes(struct ml_turn *t)

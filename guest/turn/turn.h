@@ -8,7 +8,8 @@
  *
  *   taking	shrinking or the split empties a memory block: an *attempt*, one at a
  *		time. Takes seconds, and ends early when it is interrupted.
- *   reading	defragmenting reads page arrays and empties blocks of 2 MiB. Taking
+ *   reading	defragmenting reads page arrays and empties blocks of 2 MiB, others read
+ *		how full a memory block is, and draining holds some pages. Taking
  *		removes page arrays, so it waits until reading has left off, which it
  *		does at once, in some milliseconds.
  *   giving	growing adds a memory block. Others wait for memory then, so it waits
@@ -29,10 +30,9 @@
  *			What they guard is consistent. Spinlocks, for some
  *			instructions each, none of them inside another.
  *
- * Two mutexes stand apart: one_pass of work/report.c (request and spans are those of
- * one batch of free pages, until the host has answered) and that of linux/cache.c (one
- * at a time raises marks of zones). No mutex of the list is taken with them, or they
- * with one.
+ * Two locks stand apart: the batch of work/report.c (request and spans are those of one
+ * batch of free pages, until the host has answered) and the mutex of linux/cache.c (one at a
+ * time raises marks of zones). None of the list is taken with them, or they with one.
  *
  * Rules, and who checks them (with CONFIG_LOCKDEP):
  *   - pages comes before blocks.hotplug		ml_turn_take()
@@ -232,6 +232,12 @@ bool ml_turn_pages_wanted(struct ml_turn *t);
 /* The same as a number that is not 0, for linux/census.c. */
 const atomic_t *ml_turn_pages_flag(struct ml_turn *t);
 
+/*
+ * Bytes in use in a memory block, and whether there seems to be a page that cannot be
+ * moved; see ml_hotplug_used_bytes(). Waits for pages, and has them while it looks.
+ */
+u64 ml_turn_used_bytes(struct ml_turn *t, u32 i, bool *pinned);
+
 static inline void ml_turn_assert_pages(struct ml_turn *t)
 {
 	lockdep_assert_held(&t->pages);
@@ -241,9 +247,13 @@ static inline void ml_turn_assert_pages(struct ml_turn *t)
 
 /*
  * Give a COMMITTED block to Linux; see ml_hotplug_add(). Interrupts who takes a block,
- * and waits until he has let go. By the growing worker alone.
+ * and waits until he has let go. -ENODEV while growing is held. By the growing worker
+ * alone.
  */
 int ml_turn_give(struct ml_turn *t, u32 i);
+
+/* Hold growing, and return when nothing is being given any more. With none of the locks. */
+void ml_turn_give_no_more(struct ml_turn *t);
 
 /* Bytes given so far. */
 u64 ml_turn_given_bytes(struct ml_turn *t);

@@ -99,7 +99,6 @@ bool ml_blocks_is_kernel(const struct ml_blocks *b, u32 i)
 
 void ml_blocks_set_kernel(struct ml_blocks *b, u32 i, bool kernel)
 {
-	lockdep_assert_held(&b->hotplug);
 	WRITE_ONCE(b->block[i].kernel, kernel);
 }
 
@@ -186,6 +185,23 @@ int ml_blocks_return(struct ml_blocks *b, u32 i, struct ml_request *req)
 	ml_blocks_grant(b, i, 0);
 	ml_blocks_set(b, i, ML_VACANT);
 	return 0;
+}
+
+void ml_blocks_forget(struct ml_blocks *b)
+{
+	u32 i;
+
+	for (i = 0; i < b->count; i++) {
+		enum ml_state state = ml_blocks_state(b, i);
+
+		if (state != ML_BORROWING && state != ML_COMMITTED && state != ML_RETURNING)
+			continue;
+		if (state == ML_COMMITTED)
+			ml_blocks_set(b, i, ML_RETURNING);
+		WRITE_ONCE(b->block[i].stuck, false);
+		ml_blocks_grant(b, i, 0);
+		ml_blocks_set(b, i, ML_VACANT);
+	}
 }
 
 void ml_blocks_retire(struct ml_blocks *b, u64 first, u64 count)

@@ -101,7 +101,10 @@ u32 ml_blocks_of_pfn(const struct ml_blocks *b, unsigned long pfn);
  */
 u32 ml_blocks_pick(struct ml_blocks *b, bool kernel, u32 *picked, u32 n);
 
-/* Is it one that kernel allocations use, or may use once it is ONLINE? Written under hotplug. */
+/*
+ * Is it one that kernel allocations use, or may use once it is ONLINE? Written under hotplug,
+ * or, where somebody else puts it on line, under the kernel's hotplug locks.
+ */
 bool ml_blocks_is_kernel(const struct ml_blocks *b, u32 i);
 void ml_blocks_set_kernel(struct ml_blocks *b, u32 i, bool kernel);
 /* ONLINE blocks that kernel allocations use. */
@@ -114,6 +117,12 @@ u32 ml_blocks_kernel_count(struct ml_blocks *b);
  */
 int ml_blocks_return(struct ml_blocks *b, u32 i, struct ml_request *req);
 bool ml_blocks_is_stuck(const struct ml_blocks *b, u32 i);
+
+/*
+ * The device was reset, so nothing is borrowed any more: what was being borrowed or
+ * returned is VACANT. When nobody calls the host any more.
+ */
+void ml_blocks_forget(struct ml_blocks *b);
 
 /* The host retired these slots of the window. Any context. */
 void ml_blocks_retire(struct ml_blocks *b, u64 first, u64 count);

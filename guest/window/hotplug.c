@@ -16,6 +16,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page-flags.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "../linux/compat.h"
@@ -28,6 +29,54 @@
 #define ML_ONLINE_PAUSE_MS	5
 #define ML_OFFLINE_TRIES	8	/* while programs take pages again that were just emptied */
 
+/*
+ * Somebody takes a block offline by hand. The kernel tries until it works, holding a lock
+ * that growing needs, and leaves off only when a signal comes: whoever does that does not
+ * begin while a block is being added, and is interrupted, without a signal to anybody,
+ * when one is to be.
+ */
+static int ml_stranger_begins(struct ml_hotplug *h)
+{
+	int rc = 0;
+
+	spin_lock(&h->lock);
+	if (READ_ONCE(h->adding) < h->blocks->count)
+		rc = -EAGAIN;
+	else
+		h->stranger = current;
+	spin_unlock(&h->lock);
+	return rc;
+}
+
+static void ml_stranger_ends(struct ml_hotplug *h)
+{
+	spin_lock(&h->lock);
+	h->stranger = NULL;
+	spin_unlock(&h->lock);
+}
+
+/* From now on, until adding is over, no stranger keeps us from it for long. */
+static void ml_adding_begins(struct ml_hotplug *h, u32 i)
+{
+	spin_lock(&h->lock);
+	WRITE_ONCE(h->adding, i);
+	if (h->stranger)
+		set_tsk_thread_flag(h->stranger, TIF_NOTIFY_SIGNAL);
+	spin_unlock(&h->lock);
+}
+
+/* Of any memory of the machine, by whoever it is. 0, or -errno: he shall not. */
+static int ml_memory_goes_offline(struct ml_hotplug *h, unsigned long action)
+{
+	if (READ_ONCE(h->offlining) == current)
+		return 0;
+	if (action == MEM_GOING_OFFLINE)
+		return ml_stranger_begins(h);
+	if (action == MEM_OFFLINE || action == MEM_CANCEL_OFFLINE)
+		ml_stranger_ends(h);
+	return 0;
+}
+
 /* Called under the kernel's hotplug locks, by whoever onlines or offlines. */
 static int ml_memory_notify(struct notifier_block *nb, unsigned long action, void *arg)
 {
@@ -35,10 +84,11 @@ static int ml_memory_notify(struct notifier_block *nb, unsigned long action, voi
 	struct ml_blocks *b = h->blocks;
 	struct memory_notify *mhp = arg;
 	u32 i = ml_blocks_of_pfn(b, mhp->start_pfn);
+	int rc = ml_memory_goes_offline(h, action);
 	enum ml_state state;
 
-	if (i >= b->count)
-		return NOTIFY_DONE;
+	if (rc || i >= b->count)
+		return notifier_from_errno(rc);
 	state = ml_blocks_state(b, i);
 	switch (action) {
 	case MEM_PREPARE_ONLINE:
@@ -55,10 +105,16 @@ static int ml_memory_notify(struct notifier_block *nb, unsigned long action, voi
 		}
 		break;
 	case MEM_ONLINE:
+		/* Others may have chosen another kind of memory than we had. */
+		ml_blocks_set_kernel(b, i, page_zonenum(pfn_to_page(mhp->start_pfn)) != ZONE_MOVABLE);
 		if (state == ML_ADDED)
 			ml_blocks_set(b, i, ML_ONLINE);
+		if (READ_ONCE(h->onlining) != current)
+			WRITE_ONCE(h->by_strangers, h->by_strangers + 1);
 		break;
 	case MEM_OFFLINE:
+		if (READ_ONCE(h->offlining) != current)
+			WRITE_ONCE(h->by_strangers, h->by_strangers + 1);
 		if (state == ML_ONLINE)
 			ml_blocks_set(b, i, ML_ADDED);
 		break;
@@ -128,11 +184,13 @@ out:
 static int ml_block_online(struct ml_hotplug *h, u32 i)
 {
 	struct ml_blocks *b = h->blocks;
+	unsigned int flags = memalloc_noreclaim_save();
 	int rc;
 
 	WRITE_ONCE(h->onlining, current);
 	rc = ml_block_write_state(h, i, ml_blocks_is_kernel(b, i) ? "online_kernel" : "online_movable");
 	WRITE_ONCE(h->onlining, NULL);
+	memalloc_noreclaim_restore(flags);
 	return rc;
 }
 
@@ -167,7 +225,7 @@ int ml_hotplug_add(struct ml_hotplug *h, u32 i)
 			return rc;
 	}
 	ml_blocks_set(b, i, ML_ADDED);
-	WRITE_ONCE(h->adding, i);
+	ml_adding_begins(h, i);
 	rc = ml_block_add_memory(h, i);
 	if (!rc) {
 		rc = ml_block_online(h, i);
@@ -214,6 +272,7 @@ static int ml_block_offline(struct ml_hotplug *h, u32 i)
 static int ml_block_clear(struct ml_hotplug *h, u32 i, int (*how)(struct ml_hotplug *h, u32 i))
 {
 	unsigned long start, end;
+	unsigned int flags;
 	int rc = -EBUSY;
 	u32 tries;
 
@@ -224,10 +283,13 @@ static int ml_block_clear(struct ml_hotplug *h, u32 i, int (*how)(struct ml_hotp
 			if (rc)
 				return rc;
 		}
+		/* Nothing is left to be moved; what the kernel takes for itself comes out of reserves. */
+		flags = memalloc_noreclaim_save();
 		h->taken = 0;
 		WRITE_ONCE(h->offlining, current);
 		rc = how(h, i);
 		WRITE_ONCE(h->offlining, NULL);
+		memalloc_noreclaim_restore(flags);
 		if (!h->taken)
 			break;
 	}
@@ -315,6 +377,11 @@ u64 ml_hotplug_used_bytes(struct ml_hotplug *h, u32 i, bool *pinned)
 	return used;
 }
 
+u32 ml_hotplug_by_strangers(const struct ml_hotplug *h)
+{
+	return READ_ONCE(h->by_strangers);
+}
+
 void ml_hotplug_keep_reserve(struct ml_hotplug *h)
 {
 	if (h->memmap_inside)
@@ -332,6 +399,7 @@ int ml_hotplug_init(struct ml_hotplug *h, struct ml_blocks *blocks)
 {
 	h->blocks = blocks;
 	h->adding = blocks->count;
+	spin_lock_init(&h->lock);
 	h->memmap_inside = ml_memmap_on_memory();
 	h->nid = memory_add_physaddr_to_nid(blocks->addr);
 	if (h->nid == NUMA_NO_NODE)

@@ -24,6 +24,9 @@ struct ml_hotplug {
 	struct task_struct *onlining;	/* who may online it */
 	struct task_struct *offlining;	/* who takes a block offline, only if nothing is in use */
 	unsigned long taken;		/* pages in use that the last try of `offlining` found */
+	spinlock_t lock;		/* stranger, against its end */
+	struct task_struct *stranger;	/* who else takes a block offline now */
+	u32 by_strangers;		/* blocks that others put on line or off line */
 	u64 offline_failures;		/* under blocks.hotplug */
 	u64 online_failures;		/* under blocks.hotplug */
 };
@@ -32,8 +35,12 @@ struct ml_hotplug {
 int ml_hotplug_init(struct ml_hotplug *h, struct ml_blocks *blocks);
 void ml_hotplug_exit(struct ml_hotplug *h);
 
+/* Counts what others than the driver put on line or off line. Any context. */
+u32 ml_hotplug_by_strangers(const struct ml_hotplug *h);
+
 /*
- * Give a COMMITTED block to Linux. Under blocks.hotplug, by the growing worker, with
+ * Give a COMMITTED block to Linux. One that somebody else takes offline meanwhile, by
+ * hand, is left on line: that can take for ever, under a lock that we need. Under blocks.hotplug, by the growing worker, with
  * access to memory reserves. Leaves it ONLINE, or COMMITTED with -errno. One that
  * cannot be onlined is removed again; logged once, and counted.
  */

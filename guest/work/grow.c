@@ -65,6 +65,8 @@ struct ml_grow {
 	unsigned long next_stock;	/* jiffies; until then a low stock is no reason to borrow */
 	u32 stock_ms;			/* the length of that pause, doubles */
 	u64 last_again;			/* bytes of page cache read again */
+	u64 last_stolen;		/* bytes reclaimed */
+	u64 stolen;			/* bytes of these that were not read again yet */
 	u64 cache_credit;		/* bytes */
 	u64 last_waits;			/* for a large page */
 	u64 last_io;			/* bytes of block devices */
@@ -72,6 +74,7 @@ struct ml_grow {
 	u64 moved;			/* bytes that I/O and page cache moved lately */
 	unsigned long next_wait;	/* jiffies; until then no wait for a large page counts */
 	u32 wait_ms;			/* the length of that pause, doubles */
+	u32 by_strangers;		/* memory blocks put on line or off line, as last seen */
 	u32 last_attempts;		/* to empty a block, which looks like programs taking memory */
 	u32 pause_ms;			/* after a refusal, doubles */
 	unsigned long not_before;	/* jiffies; no asking until then, unless urgent */
@@ -96,6 +99,11 @@ static int ml_grow_add(struct ml_grow *g, u32 i)
 	struct ml_turn *t = g->turn;
 	int rc = ml_turn_give(t, i);
 
+	if (rc == -ENODEV) {
+		/* On its way out; what the host granted goes back, or with the device. */
+		ml_blocks_return(t->blocks, i, g->give_back);
+		return rc;
+	}
 	if (rc) {
 		dev_warn_ratelimited(ml_wire_dev(t->wire),
 				     "adding memory block %u failed (error %d), giving it back\n",
@@ -269,7 +277,7 @@ static bool ml_grow_measure(struct ml_grow *g, const struct ml_marks *marks)
 	u32 attempts = ml_turn_attempts(t);
 	u64 now_ns = ktime_get_ns(), kernel = ml_kernel_available_bytes();
 	u64 available = ml_for_programs(marks, ml_board_available(t->board), kernel);
-	u64 again = ml_read_again_bytes();
+	u64 again = ml_read_again_bytes(), stolen = ml_stolen_bytes();
 	u64 large = ml_board_large_free(t->board);
 	u64 elapsed_us = div_u64(now_ns - g->last_look_ns, NSEC_PER_USEC);
 	u64 was = t->board->rate, rate = was / 2, have_before = ml_stock_have(&g->stock);
@@ -286,14 +294,16 @@ static bool ml_grow_measure(struct ml_grow *g, const struct ml_marks *marks)
 		g->stock.large = large;
 	}
 	ml_grow_mind_stock(g, available, have_before);
-	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, ml_free_bytes(),
-					  elapsed_us, t->blocks->mb_bytes);
+	g->stolen += stolen - g->last_stolen;
+	g->cache_credit = ml_cache_credit(g->cache_credit, again - g->last_again, &g->stolen,
+					  ml_free_bytes(), elapsed_us, t->blocks->mb_bytes);
 	ml_grow_mind_waits(g, ml_stock_mark(marks), elapsed_us);
 	WRITE_ONCE(t->board->rate, rate);
 	g->last_attempts = attempts;
 	g->last_available = available;
 	g->last_kernel = kernel;
 	g->last_again = again;
+	g->last_stolen = stolen;
 	g->last_look_ns = now_ns;
 	g->added_since_look = 0;
 	return true;
@@ -332,6 +342,19 @@ static u32 ml_grow_decide(struct ml_grow *g, const struct ml_marks *marks, u32 r
 	return n;
 }
 
+/* How many blocks the kernel's own allocations want. */
+static u32 ml_grow_for_kernel(struct ml_grow *g, const struct ml_marks *marks, bool tight)
+{
+	struct ml_kernel_have have = {
+		.available = g->last_kernel,
+		.lack = ml_kernel_lack_bytes(),
+		.rate = g->kernel_rate,
+		.movable_free = ml_movable_free_bytes(),
+	};
+
+	return ml_kernel_want(marks, &have, tight, g->turn->blocks->mb_bytes, ML_GROW_STEP);
+}
+
 /* One look, and what follows from it. Returns how many blocks Linux has got. */
 static u32 ml_grow_round(struct ml_grow *g, bool urgent)
 {
@@ -347,9 +370,9 @@ static u32 ml_grow_round(struct ml_grow *g, bool urgent)
 	if (!ml_grow_measure(g, &marks) && !urgent)
 		return 0;
 	room = pause ? 0 : ml_grow_room(g, urgent);
-	if (ml_kernel_short(&marks, g->last_kernel, g->kernel_rate, ml_movable_free_bytes(),
-			    urgent)) {
-		n = room ? ml_grow_by(g, 1, ML_FOR_KERNEL, true) : 0;
+	n = ml_grow_for_kernel(g, &marks, urgent && ml_kernel_tight());
+	if (n) {
+		n = room ? ml_grow_by(g, min(n, room), ML_FOR_KERNEL, true) : 0;
 		/* The host lends none: a movable block has to go over to the kernel. */
 		if (!n)
 			ml_turn_ask_split(t, urgent);
@@ -372,12 +395,17 @@ static u32 ml_grow_guard(struct ml_grow *g, const struct ml_marks *marks)
 	struct ml_turn *t = g->turn;
 	u64 available = ml_board_available(t->board), free = ml_free_bytes();
 	struct ml_levels level = { 0 };
-	bool kernel_short = ml_kernel_available_bytes() < marks->kernel / 2;
+	bool lacking;
 
-	if (available < marks->reserve || (kernel_short && !ml_turn_attempt_for_kernel(t)))
+	if (ml_turn_attempt_for_kernel(t))
+		/* Available memory is less by what the kernel lacks; what is moved has room all the same. */
+		lacking = ml_room_bytes() < marks->reserve / 2;
+	else
+		lacking = available < marks->reserve || ml_kernel_available_bytes() < marks->kernel / 2;
+	if (lacking)
 		ml_turn_interrupt(t);
 	else
-		level.free = ml_halfway(free, available - marks->reserve);
+		level.free = ml_halfway(free, ml_over(available, marks->reserve));
 	ml_board_wake_under(t->board, &level);
 	return ML_GUARD_MS;
 }
@@ -416,6 +444,18 @@ static u32 ml_grow_next(struct ml_grow *g)
 	return look_ms;
 }
 
+/* What others put on line may be the kernel's now, and what they took off line is of no use. */
+static void ml_grow_mind_strangers(struct ml_grow *g)
+{
+	u32 by_strangers = ml_hotplug_by_strangers(g->turn->hotplug);
+
+	if (by_strangers == g->by_strangers)
+		return;
+	g->by_strangers = by_strangers;
+	ml_turn_wake(g->turn, ML_SPLIT);
+	ml_turn_wake(g->turn, ML_SHRINK);
+}
+
 static void ml_grow_work(struct work_struct *work)
 {
 	struct ml_grow *g = container_of(to_delayed_work(work), struct ml_grow, work);
@@ -428,6 +468,7 @@ static void ml_grow_work(struct work_struct *work)
 		if (!ml_grow_round(g, asked && !round))
 			break;
 	memalloc_noreclaim_restore(flags);
+	ml_grow_mind_strangers(g);
 	ml_hotplug_keep_reserve(t->hotplug);
 	if (asked)
 		ml_turn_answer_urged(t);
@@ -508,6 +549,7 @@ void ml_grow_start(struct ml_grow *g)
 	g->last_kernel = ml_kernel_available_bytes();
 	g->last_available = ml_for_programs(&marks, ml_board_available(board), g->last_kernel);
 	g->last_again = ml_read_again_bytes();
+	g->last_stolen = ml_stolen_bytes();
 	g->stock = (struct ml_stock){ .large = ml_large_free_bytes() };
 	g->stock.cache = ml_file_bytes();
 	g->stock.least = g->stock.cache;

@@ -9,10 +9,12 @@
 #include <linux/slab.h>
 
 #include "../linux/meminfo.h"
+#include "../think/need.h"
 #include "../turn/turn.h"
 #include "oom.h"
 
 #define ML_OOM_WAIT_MS		5000
+#define ML_OOM_SILENT_MS	100
 #define ML_OOM_ATTEMPT_MS	10000	/* longer, while a memory block is being emptied */
 
 struct ml_oom {
@@ -43,6 +45,12 @@ static u64 ml_oom_given(struct ml_turn *t, const struct ml_relief *before)
 	return ml_turn_relief(t).given_bytes - before->given_bytes;
 }
 
+/* What is missing now, that we could bring? */
+static enum ml_lack ml_oom_lack(void)
+{
+	return ml_lack_of(ml_kernel_tight(), ml_movable_free_bytes());
+}
+
 /* Wait for growing. Returns how many bytes that has brought. */
 static u64 ml_oom_wait(struct ml_turn *t, const struct ml_relief *before)
 {
@@ -50,8 +58,10 @@ static u64 ml_oom_wait(struct ml_turn *t, const struct ml_relief *before)
 	bool attempt = ml_turn_attempt(t);
 
 	ml_turn_urge(t);
+	/* Others wait for the kernel's lock: of a host that has been away, no more than a moment. */
 	wait_event_timeout(*ml_turn_relief_waitqueue(t), ml_oom_answered(t, before),
-			   msecs_to_jiffies(ML_OOM_WAIT_MS));
+			   msecs_to_jiffies(ml_board_host_is_silent(t->board) ? ML_OOM_SILENT_MS :
+					    ML_OOM_WAIT_MS));
 	/*
 	 * The kernel heeds the interruption only between batches of pages, and while
 	 * memory is short a batch takes long. What is kept from use comes back then.
@@ -83,11 +93,13 @@ static int ml_oom_notify(struct notifier_block *nb, unsigned long action, void *
 	unsigned long *freed = arg;
 	u64 added;
 
-	if (READ_ONCE(t->growing_held))
+	if (READ_ONCE(t->growing_held) || ml_oom_lack() == ML_LACKS_NOTHING)
 		return NOTIFY_OK;
 	added = ml_oom_wait(t, &before);
 	if (!added && ml_turn_relief(t).kernel_asked != before.kernel_asked)
 		added = ml_oom_wait_split(t, &before);
+	if (!added && ml_oom_lack() == ML_LACKS_NOTHING)
+		*freed += 1;	/* somebody gave back enough meanwhile */
 	if (added) {
 		atomic64_inc(&t->board->oom_rescues);
 		*freed += added >> PAGE_SHIFT;

@@ -90,7 +90,7 @@ static void ml_split_to_kernel(struct ml_split *s, bool urgent)
 	for (i = ml_split_lowest_movable(b, 0); i < b->count && tries < ML_CONVERT_TRIES;
 	     i = ml_split_lowest_movable(b, i + 1)) {
 		bool pinned;
-		u64 used = ml_hotplug_used_bytes(s->turn->hotplug, i, &pinned);
+		u64 used = ml_turn_used_bytes(s->turn, i, &pinned);
 
 		cond_resched();
 		if (!ml_may_convert(ml_movable_available_bytes(), used, b->mb_bytes, marks.reserve))
@@ -125,7 +125,7 @@ static bool ml_split_tidy(struct ml_split *s)
 		if (ml_blocks_state(b, i) != ML_ONLINE || ml_blocks_is_kernel(b, i))
 			continue;
 		cond_resched();
-		if (ml_hotplug_used_bytes(s->turn->hotplug, i, &pinned) <= b->mb_bytes / ML_TIDY_SHARE && !pinned)
+		if (ml_turn_used_bytes(s->turn, i, &pinned) <= b->mb_bytes / ML_TIDY_SHARE && !pinned)
 			return !ml_split_move(s, i, ML_MOVABLE_AGAIN);
 	}
 	return false;
@@ -144,7 +144,7 @@ static bool ml_split_from_kernel(struct ml_split *s)
 
 		if (ml_blocks_state(b, i) != ML_ONLINE || !ml_blocks_is_kernel(b, i))
 			continue;
-		ml_hotplug_used_bytes(s->turn->hotplug, i, &pinned);
+		ml_turn_used_bytes(s->turn, i, &pinned);
 		cond_resched();
 		/* The kernel complains of each attempt at a page that cannot be moved. */
 		if (pinned)

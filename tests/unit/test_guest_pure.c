@@ -430,6 +430,14 @@ static void test_stock_mark(void **state)
 	}
 }
 
+/* Page cache that is read again, all of which had been given up for want of memory. */
+static u64 credit_of(u64 credit, u64 again, u64 free, u64 elapsed_us)
+{
+	u64 stolen = again;
+
+	return ml_cache_credit(credit, again, &stolen, free, elapsed_us, 128 * MIB);
+}
+
 static void test_cache_credit(void **state)
 {
 	u64 credit = 0;
@@ -438,21 +446,56 @@ static void test_cache_credit(void **state)
 
 	/* A little is borne for ever: 3 MiB a second */
 	for (i = 0; i < 1000; i++)
-		credit = ml_cache_credit(credit, 3 * MIB, 0, 1000000, 128 * MIB);
+		credit = credit_of(credit, 3 * MIB, 0, 1000000);
 	assert_false(ml_cache_wants(credit, 128 * MIB));
 	/* More adds up. */
 	for (i = 0; i < 10; i++)
-		credit = ml_cache_credit(credit, 20 * MIB, 0, 1000000, 128 * MIB);
+		credit = credit_of(credit, 20 * MIB, 0, 1000000);
 	assert_true(ml_cache_wants(credit, 128 * MIB));
 	/* But is forgotten in time, and is bounded. */
-	credit = ml_cache_credit(credit, 1000 * GIB, 0, 1000, 128 * MIB);
+	credit = credit_of(credit, 1000 * GIB, 0, 1000);
 	assert_int_equal(credit, 512 * MIB);
-	credit = ml_cache_credit(credit, 0, 0, 128000000, 128 * MIB);
+	credit = credit_of(credit, 0, 0, 128000000);
 	assert_false(ml_cache_wants(credit, 128 * MIB));
 	/* While there is free memory it has only to be filled. */
-	assert_int_equal(ml_cache_credit(0, GIB, 128 * MIB, 1000, 128 * MIB), 0);
+	assert_int_equal(credit_of(0, GIB, 128 * MIB, 1000), 0);
 	/* A pause of any length is no overflow. */
-	assert_int_equal(ml_cache_credit(512 * MIB, 0, 0, ~0ULL, 128 * MIB), 112 * MIB);
+	assert_int_equal(credit_of(512 * MIB, 0, 0, ~0ULL), 112 * MIB);
+}
+
+/* What a container reads again that gave it up at its own limit. */
+static void test_cache_credit_of_a_container(void **state)
+{
+	u64 stolen = 0, credit = 0;
+	u32 i;
+	(void)state;
+
+	for (i = 0; i < 100; i++)
+		credit = ml_cache_credit(credit, 100 * MIB, &stolen, 0, 1000000, 128 * MIB);
+	assert_int_equal(credit, 0);
+	/* Of what the machine gave up as well, so much counts, once. */
+	stolen = 300 * MIB;
+	for (i = 0; i < 4; i++)
+		credit = ml_cache_credit(credit, 100 * MIB, &stolen, 0, 1000, 128 * MIB);
+	assert_in_range(credit, 299 * MIB, 300 * MIB);
+	/* And not for ever: a scan of long ago is no credit. */
+	stolen = 100 * GIB;
+	ml_cache_credit(0, 0, &stolen, 0, 1000, 128 * MIB);
+	assert_int_equal(stolen, 512 * MIB);
+}
+
+/* How many blocks the kernel wants of a step of 16. */
+static u32 kernel_wants(const struct ml_marks *m, u64 available, u64 lack, u64 rate, u64 movable_free,
+			bool tight)
+{
+	struct ml_kernel_have have = {
+		.available = available,
+		.lack = lack,
+		.rate = rate,
+		.movable_free = movable_free,
+	};
+
+	return ml_kernel_want(m, &have, tight, 128 * MIB, 16);
 }
 
 static void test_kernel_memory(void **state)
@@ -461,19 +504,31 @@ static void test_kernel_memory(void **state)
 	(void)state;
 
 	assert_int_equal(m.kernel, 64 * MIB);
-	assert_true(ml_kernel_short(&m, 63 * MIB, 0, GIB, false));
-	assert_false(ml_kernel_short(&m, 64 * MIB, 0, GIB, false));
+	assert_int_equal(kernel_wants(&m, 63 * MIB, 0, 0, GIB, false), 1);
+	assert_int_equal(kernel_wants(&m, 64 * MIB, 0, 0, GIB, false), 0);
 	/* With nothing movable free either, it is not the split that is wrong. */
-	assert_false(ml_kernel_short(&m, 0, 0, 32 * MIB, true));
-	assert_true(ml_kernel_short(&m, GIB, 0, GIB, true));
+	assert_int_equal(kernel_wants(&m, 0, 0, 0, 32 * MIB, false), 0);
+	/* Unless somebody would be killed: a block of the kernel's serves all. */
+	assert_int_equal(kernel_wants(&m, 0, 0, 0, 0, true), 1);
+	assert_int_equal(kernel_wants(&m, GIB, 0, 0, GIB, true), 1);
+	/* The kernel wants to keep half a GiB more from now on: all of that, at once. */
+	assert_int_equal(kernel_wants(&m, 0, 500 * MIB, 0, GIB, false), 5);
+	assert_int_equal(kernel_wants(&m, 0, 500 * MIB, 0, 0, true), 5);
+	assert_int_equal(kernel_wants(&m, 0, 100 * GIB, 0, GIB, false), 16);
 	/* It goes fast: look ahead, but not further than the mark again. */
-	assert_true(ml_kernel_short(&m, 80 * MIB, 100 * MIB, GIB, false));
-	assert_false(ml_kernel_short(&m, 128 * MIB, 1000 * GIB, GIB, false));
+	assert_int_equal(kernel_wants(&m, 80 * MIB, 0, 100 * MIB, GIB, false), 1);
+	assert_int_equal(kernel_wants(&m, 128 * MIB, 0, 1000 * GIB, GIB, false), 0);
 
 	/* What comes back leaves so much that it is not short the moment after. */
 	assert_true(ml_kernel_plenty(&m, 256 * MIB, 128 * MIB));
 	assert_false(ml_kernel_plenty(&m, 255 * MIB, 128 * MIB));
-	assert_false(ml_kernel_short(&m, 256 * MIB - 128 * MIB, 1000 * GIB, GIB, false));
+	assert_int_equal(kernel_wants(&m, 256 * MIB - 128 * MIB, 0, 1000 * GIB, GIB, false), 0);
+
+	/* Who is killed though there is memory of both kinds is bound to some of it. */
+	assert_int_equal(ml_lack_of(false, GIB), ML_LACKS_NOTHING);
+	assert_int_equal(ml_lack_of(false, 32 * MIB), ML_LACKS_MOVABLE);
+	assert_int_equal(ml_lack_of(true, GIB), ML_LACKS_KERNEL);
+	assert_int_equal(ml_lack_of(true, 0), ML_LACKS_KERNEL);
 
 	assert_true(ml_may_convert(GIB, 128 * MIB, 128 * MIB, 64 * MIB));
 	assert_false(ml_may_convert(159 * MIB, 0, 128 * MIB, 64 * MIB));
@@ -529,6 +584,7 @@ int main(void)
 		cmocka_unit_test(test_stock_in_vain),
 		cmocka_unit_test(test_stock_mark),
 		cmocka_unit_test(test_cache_credit),
+		cmocka_unit_test(test_cache_credit_of_a_container),
 		cmocka_unit_test(test_kernel_memory),
 		cmocka_unit_test(test_words),
 	};

@@ -12,19 +12,25 @@
  *   free          give all of it back to the kernel
  *   free-half     give back every second piece (of 4 MiB)
  *   zero:MIB      take so much more memory, and see that it reads as zeros first
+ *   bind:NODE     take what comes from this NUMA node only
+ *   pin:MIB       pin so much of what it holds, as a device would
  *   sleep:MS      wait
  *   until:FILE    wait until there is such a file
  *   mark:FILE     make such a file
  *   loop:N        carry out all the steps before this one so many times in all
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,6 +169,34 @@ static void give_back(size_t every)
 	piece_count = kept;
 }
 
+static void bind_to(unsigned int node)
+{
+	unsigned long nodes = 1UL << node;
+
+	if (syscall(SYS_set_mempolicy, MPOL_BIND, &nodes, sizeof(nodes) * 8)) {
+		perror("hog: set_mempolicy");
+		exit(2);
+	}
+}
+
+/* Pages in a pipe that were not copied there are pinned until somebody reads them. */
+static void pin(size_t mib)
+{
+	size_t left = mib << 20;
+
+	for (size_t i = 0; i < piece_count && left; i++) {
+		for (size_t at = 0; at < PIECE_BYTES && left; at += 1UL << 16, left -= 1UL << 16) {
+			struct iovec part = { (char *)pieces[i] + at, 1UL << 16 };
+			int fds[2];
+
+			if (pipe(fds) || vmsplice(fds[1], &part, 1, 0) != 1 << 16) {
+				perror("hog: vmsplice");
+				exit(2);
+			}
+		}
+	}
+}
+
 static void wait_for(const char *path)
 {
 	while (access(path, F_OK))
@@ -205,6 +239,10 @@ static void carry_out(const char *step)
 		give_back(1);
 	else if (!strcmp(step, "free-half"))
 		give_back(2);
+	else if ((arg = arg_of(step, "bind")))
+		bind_to(strtoul(arg, NULL, 10));
+	else if ((arg = arg_of(step, "pin")))
+		pin(strtoul(arg, NULL, 10));
 	else if ((arg = arg_of(step, "sleep")))
 		usleep(strtoul(arg, NULL, 10) * 1000);
 	else if ((arg = arg_of(step, "until")))

@@ -14,7 +14,8 @@ CLI = os.environ.get("MEMLEASE", os.path.join(BUILD, "memlease"))
 KERNELS = tuple(os.environ.get("MEMLEASE_TEST_KERNELS", "6.1 6.12").split())	# old to new
 OLDEST, NEWEST = KERNELS[0], KERNELS[-1]
 # Long loads run on the newest; on all of them with MEMLEASE_TEST_LONG, which `make check-long` sets.
-LOAD_KERNELS = KERNELS if os.environ.get("MEMLEASE_TEST_LONG") else (NEWEST,)
+LONG = bool(os.environ.get("MEMLEASE_TEST_LONG"))
+LOAD_KERNELS = KERNELS if LONG else (NEWEST,)
 
 # What all tests share lies in another folder of the name lib.
 sys.path.append(os.path.join(TOP, "tests", "lib"))

@@ -42,6 +42,9 @@ class Shell:
         """A file of the guest driver's, as a string."""
         return self.sh(f"cat /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease/{name}").strip()
 
+    def sysfs_set(self, name, value):
+        self.sh(f"echo {value} >$(ls /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease/{name})")
+
     def free_mib(self):
         """MemFree, MiB."""
         return int(self.sh("grep MemFree: /proc/meminfo").split()[1]) // 1024

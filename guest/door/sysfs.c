@@ -197,6 +197,29 @@ static ssize_t report_interval_ms_store(struct device *dev, struct device_attrib
 }
 static DEVICE_ATTR_RW(report_interval_ms);
 
+ML_SHOW(spare_returned, ml_shrink_spared(ml->shrink));
+
+static ssize_t spare_after_ms_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", ml_shrink_spare_ms(ml_of(dev)->shrink));
+}
+
+/* 0 keeps what is borrowed until the host wants it. */
+static ssize_t spare_after_ms_store(struct device *dev, struct device_attribute *attr,
+				    const char *buf, size_t count)
+{
+	u32 ms;
+	int rc = kstrtou32(buf, 0, &ms);
+
+	if (rc)
+		return rc;
+	if (ms > 24 * 3600 * MSEC_PER_SEC)
+		return -EINVAL;
+	ml_shrink_set_spare(ml_of(dev)->shrink, ms);
+	return count;
+}
+static DEVICE_ATTR_RW(spare_after_ms);
+
 ML_SHOW(strewn_bytes, ml_defrag_strewn());
 ML_SHOW(defrag_moved_pages, atomic64_read(&ml_defrag_counts(ml->defrag)->moved_pages));
 ML_SHOW(defrag_cleared_blocks, atomic64_read(&ml_defrag_counts(ml->defrag)->cleared_blocks));
@@ -292,6 +315,8 @@ static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_moved_to_kernel.attr,
 	&dev_attr_moved_to_movable.attr,
 	&dev_attr_kernel_returned.attr,
+	&dev_attr_spare_returned.attr,
+	&dev_attr_spare_after_ms.attr,
 	&dev_attr_large_free_bytes.attr,
 	&dev_attr_refusals.attr,
 	&dev_attr_last_refusal.attr,

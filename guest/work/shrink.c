@@ -7,10 +7,12 @@
  * processor, and less if the deadline comes (turn.c ends it). After a round that did
  * not get there the thread pauses for 1 s, doubling up to 60 s (before the deadline: up
  * to 5 s), and begins anew; a round that ended because programs take memory fast
- * is followed by another after 200 ms. A new target ends the pause, and the round after
+ * is followed by another after 200 ms. Where nobody asks for anything, the thread looks
+ * every 5 s whether something borrowed is of no use. A new target ends the pause, and the round after
  * the attempt that is under way. Programs come first: where they leave no vCPU idle, the
  * thread gets a few percent.
  */
+#include <linux/bitmap.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
@@ -24,6 +26,7 @@
 #include "../linux/pace.h"
 #include "../think/cold.h"
 #include "../think/need.h"
+#include "../think/spare.h"
 #include "../turn/turn.h"
 #include "shrink.h"
 
@@ -36,6 +39,11 @@
 #define ML_PAUSE_URGENT_MAX_MS	5000
 #define ML_SHRINK_NICE		12	/* of busy vCPUs 6 %, of idle ones all it takes */
 #define ML_RANK_NEVER		(~0ULL)
+#define ML_RANK_TIMES		50	/* ranks are good for so many times as long as it took */
+#define ML_SPARE_LOOK_MS	5000U
+#define ML_SPARE_MS		180000	/* as long as the user sets nothing else */
+#define ML_LEFT_MS		20000	/* for whoever took a block off line to put it on line again */
+#define ML_EMPTY_SHARE		64	/* of an empty block is in use at most */
 
 struct ml_shrink {
 	struct ml_turn *turn;
@@ -43,7 +51,15 @@ struct ml_shrink {
 	struct ml_request *give_back;
 	bool everything;		/* the driver is unloaded: return all */
 	bool busy;			/* the last round ended because programs take memory */
-	u64 *rank;			/* per memory block, in this round */
+	u64 *rank;			/* per memory block */
+	u64 ranked_ns;			/* when they were looked at last, and how long that took */
+	u64 rank_ns;
+	unsigned long *tried;		/* bit per memory block, in this round */
+	struct ml_spare spare;
+	unsigned long added_since;	/* jiffies; blocks have been ADDED since; valid with `added` */
+	bool added;
+	u32 spare_ms;			/* the user's: how long too much must have been borrowed; 0: never */
+	atomic64_t spared;		/* memory blocks that went back without being asked for */
 	atomic64_t trimmed_bytes;	/* page cache that made way */
 	atomic64_t yields;		/* rounds that ended because programs take memory */
 
@@ -78,6 +94,7 @@ static bool ml_shrink_look(struct ml_shrink *s)
 		s->goal = host.target_blocks;
 		s->deadline_ns = ktime_get_ns() + (u64)host.target_deadline_ms * NSEC_PER_MSEC;
 		s->pause_ms = 0;
+		s->ranked_ns = 0;
 		if (host.target_blocks == MEMLEASE_NO_TARGET)
 			ml_shrink_state(s, MEMLEASE_TARGET_NONE);
 		else if (borrowed > s->goal)
@@ -120,14 +137,43 @@ static u64 ml_shrink_rank(struct ml_shrink *s, u32 i)
 	case ML_ADDED:
 		return 0;
 	case ML_ONLINE:
-		used = ml_hotplug_used_bytes(s->turn->hotplug, i, &pinned);
+		used = ml_turn_used_bytes(s->turn, i, &pinned);
 		/* Kernel memory does not move, and the kernel complains of each attempt. */
-		if (ml_blocks_is_kernel(b, i) && pinned)
+		if (pinned && ml_blocks_is_kernel(b, i))
 			return ML_RANK_NEVER;
 		return ml_blocks_is_retired(b, i) ? 1 : 1 + used;
 	default:
 		return ML_RANK_NEVER;
 	}
+}
+
+/*
+ * Rank all blocks, which reads the page array of each: so the ranks of the last time stay
+ * good for a while, the longer the more memory there is.
+ */
+static void ml_shrink_rank_all(struct ml_shrink *s)
+{
+	u64 began_ns = ktime_get_ns();
+	u32 i, count = s->turn->blocks->count;
+
+	bitmap_zero(s->tried, count);
+	if (s->ranked_ns && began_ns - s->ranked_ns < ML_RANK_TIMES * s->rank_ns)
+		return;
+	for (i = 0; i < count; i++) {
+		s->rank[i] = ml_shrink_rank(s, i);
+		cond_resched();
+	}
+	s->ranked_ns = ktime_get_ns();
+	s->rank_ns = s->ranked_ns - began_ns;
+}
+
+/* May a block be tried, whatever its rank was? */
+static bool ml_shrink_can(struct ml_shrink *s, u32 i)
+{
+	enum ml_state state = ml_blocks_state(s->turn->blocks, i);
+
+	return !test_bit(i, s->tried) && (state == ML_ONLINE || state == ML_ADDED ||
+		(state == ML_RETURNING && ml_blocks_is_stuck(s->turn->blocks, i)));
 }
 
 /* The next block to try in this round, or the number of blocks. */
@@ -137,7 +183,7 @@ static u32 ml_shrink_pick(struct ml_shrink *s)
 	u32 i, count = s->turn->blocks->count, best = count;
 
 	for (i = 0; i < count; i++) {
-		if (s->rank[i] < best_rank) {
+		if (s->rank[i] < best_rank && ml_shrink_can(s, i)) {
 			best_rank = s->rank[i];
 			best = i;
 		}
@@ -158,7 +204,7 @@ static void ml_shrink_make_room(struct ml_shrink *s, u32 i, u64 reserve)
 
 	if (ml_blocks_state(t->blocks, i) != ML_ONLINE)
 		return;
-	used = ml_hotplug_used_bytes(t->hotplug, i, &pinned);
+	used = ml_turn_used_bytes(t, i, &pinned);
 	free -= min(free, mb_bytes - min(used, mb_bytes));
 	want = ml_cold_for_move(used, free, reserve, ml_cache_unused_bytes());
 	if (want)
@@ -174,7 +220,7 @@ static bool ml_shrink_fits(struct ml_shrink *s, u32 i, const struct ml_marks *ma
 
 	if (ml_blocks_state(b, i) != ML_ONLINE)
 		return true;
-	used = ml_hotplug_used_bytes(s->turn->hotplug, i, &pinned);
+	used = ml_turn_used_bytes(s->turn, i, &pinned);
 	inside = b->mb_bytes - min(used, b->mb_bytes);
 	if (ml_blocks_is_kernel(b, i))
 		kernel -= min(kernel, inside);
@@ -222,12 +268,9 @@ static void ml_shrink_round(struct ml_shrink *s)
 	u32 i, count = t->blocks->count;
 
 	s->busy = false;
+	ml_shrink_rank_all(s);
 	/* Free memory is reported first: that takes no work, and programs do not miss it. */
 	ml_turn_wake(t, ML_REPORT);
-	for (i = 0; i < count; i++) {
-		s->rank[i] = ml_shrink_rank(s, i);
-		cond_resched();
-	}
 	while (!ml_shrink_enough(s) && !ml_shrink_changed(s)) {
 		struct ml_marks marks = ml_board_marks(board);
 		u64 available = ml_board_available(board);
@@ -243,7 +286,7 @@ static void ml_shrink_round(struct ml_shrink *s)
 		i = ml_shrink_pick(s);
 		if (i >= count)
 			break;
-		s->rank[i] = ML_RANK_NEVER;
+		set_bit(i, s->tried);
 		ml_shrink_make_room(s, i, marks.reserve);
 		if (!ml_shrink_fits(s, i, &marks))
 			continue;
@@ -280,6 +323,77 @@ static long ml_shrink_after(struct ml_shrink *s)
 	return msecs_to_jiffies(min(s->pause_ms, most));
 }
 
+/* A block that somebody took off line, and left so: of no use to anybody, and billed. */
+static u32 ml_shrink_left(struct ml_shrink *s)
+{
+	struct ml_blocks *b = s->turn->blocks;
+	bool added = ml_blocks_in(b, ML_ADDED);
+	u32 i;
+
+	if (added && !s->added)
+		s->added_since = jiffies;
+	s->added = added;
+	if (!added || time_before(jiffies, s->added_since + msecs_to_jiffies(ML_LEFT_MS)))
+		return b->count;
+	for (i = 0; i < b->count; i++)
+		if (ml_blocks_state(b, i) == ML_ADDED)
+			break;
+	return i;
+}
+
+/* An empty block, while the guest has had too much for some minutes. */
+static u32 ml_shrink_empty(struct ml_shrink *s)
+{
+	struct ml_turn *t = s->turn;
+	struct ml_blocks *b = t->blocks;
+	struct ml_marks marks = ml_board_marks(t->board);
+	struct ml_spare_look look = {
+		.now_ms = ktime_to_ms(ktime_get_boottime()),
+		.given = ml_turn_given_bytes(t),
+		.available = ml_board_available(t->board),
+		.large = ml_board_large_free(t->board),
+		.stock = ml_stock_mark(&marks),
+		.mb_bytes = b->mb_bytes,
+		.after_ms = READ_ONCE(s->spare_ms),
+	};
+	u32 i;
+
+	if (!ml_spare_may(&s->spare, &look, &marks))
+		return b->count;
+	for (i = 0; i < b->count; i++) {
+		bool pinned;
+
+		if (ml_blocks_state(b, i) != ML_ONLINE || ml_blocks_is_kernel(b, i))
+			continue;
+		cond_resched();
+		if (ml_turn_used_bytes(t, i, &pinned) <= b->mb_bytes / ML_EMPTY_SHARE && !pinned)
+			break;
+	}
+	return i;
+}
+
+/* Nobody asks for anything: give back what is of no use. Returns how long to pause, in jiffies. */
+static long ml_shrink_spare(struct ml_shrink *s)
+{
+	struct ml_blocks *b = s->turn->blocks;
+	u64 borrowed = ml_blocks_borrowed(b);
+	u32 i;
+
+	if (!borrowed)
+		return MAX_SCHEDULE_TIMEOUT;
+	i = ml_shrink_left(s);
+	if (i >= b->count)
+		i = ml_shrink_empty(s);
+	if (i < b->count && !ml_turn_pressed(s->turn)) {
+		ml_shrink_one(s, i);
+		if (ml_blocks_borrowed(b) < borrowed) {
+			ml_spare_returned(&s->spare, ktime_to_ms(ktime_get_boottime()));
+			atomic64_inc(&s->spared);
+		}
+	}
+	return msecs_to_jiffies(min(ML_SPARE_LOOK_MS, READ_ONCE(s->spare_ms) ?: ML_SPARE_LOOK_MS));
+}
+
 static int ml_shrink_thread(void *data)
 {
 	struct ml_shrink *s = data;
@@ -299,8 +413,10 @@ static int ml_shrink_thread(void *data)
 				pause = ml_shrink_after(s);
 			else
 				ml_turn_wake(t, ML_SHRINK);
-		} else if (s->goal != MEMLEASE_NO_TARGET) {
-			ml_shrink_state(s, MEMLEASE_TARGET_MET);
+		} else {
+			if (s->goal != MEMLEASE_NO_TARGET)
+				ml_shrink_state(s, MEMLEASE_TARGET_MET);
+			pause = ml_shrink_spare(s);
 		}
 		wake_up_all(ml_turn_waitqueue(t, ML_SHRINK));
 	}
@@ -326,6 +442,22 @@ u64 ml_shrink_trimmed_bytes(const struct ml_shrink *s)
 	return atomic64_read(&s->trimmed_bytes);
 }
 
+u64 ml_shrink_spared(const struct ml_shrink *s)
+{
+	return atomic64_read(&s->spared);
+}
+
+u32 ml_shrink_spare_ms(const struct ml_shrink *s)
+{
+	return READ_ONCE(s->spare_ms);
+}
+
+void ml_shrink_set_spare(struct ml_shrink *s, u32 ms)
+{
+	WRITE_ONCE(s->spare_ms, ms);
+	ml_turn_wake(s->turn, ML_SHRINK);
+}
+
 u64 ml_shrink_yields(const struct ml_shrink *s)
 {
 	return atomic64_read(&s->yields);
@@ -340,9 +472,11 @@ int ml_shrink_init(struct ml_turn *t, struct ml_shrink **out)
 		return -ENOMEM;
 	s->turn = t;
 	s->goal = MEMLEASE_NO_TARGET;
+	s->spare_ms = ML_SPARE_MS;
 	s->rank = kvcalloc(max(t->blocks->count, 1U), sizeof(*s->rank), GFP_KERNEL);
+	s->tried = bitmap_zalloc(max(t->blocks->count, 1U), GFP_KERNEL);
 	s->give_back = ml_request_alloc();
-	if (!s->rank || !s->give_back)
+	if (!s->rank || !s->tried || !s->give_back)
 		goto fail;
 	task = kthread_run(ml_shrink_thread, s, "memlease_shrink");
 	if (IS_ERR(task))
@@ -353,6 +487,7 @@ int ml_shrink_init(struct ml_turn *t, struct ml_shrink **out)
 	return 0;
 fail:
 	kvfree(s->rank);
+	bitmap_free(s->tried);
 	ml_request_free(s->give_back);
 	kfree(s);
 	return -ENOMEM;
@@ -363,6 +498,7 @@ void ml_shrink_exit(struct ml_shrink *s)
 	kthread_stop(s->task);
 	ml_turn_taker(s->turn, ML_SHRINK, NULL);
 	kvfree(s->rank);
+	bitmap_free(s->tried);
 	ml_request_free(s->give_back);
 	kfree(s);
 }

@@ -158,4 +158,33 @@ def pinned_offline(tap, kernel):
     vm.stop()
 
 
-main(*[(test, NEWEST) for test in (marks_jump, marks_jump_at_limit, offline_by_hand, online_by_hand, pinned_offline)])
+def unasked(tap, kernel):
+    """What a VM has borrowed and does not use any more goes back by itself after some minutes (of
+    these the test makes seconds), and so does a block that somebody has left off line."""
+    h = host(tap, pool="3G")
+    vm = h.vm("unasked", kernel=kernel, boot="256M", limit="2G")
+    vm.sysfs_set("spare_after_ms", "3000")
+    tap.need(fill(vm, "hog", 800), "a program grows the VM")
+    most = lent_mib(vm)
+    time.sleep(4)
+    tap.check(lent_mib(vm) >= most, "while it is used all stays", most, lent_mib(vm))
+    end(vm, "hog")
+    tap.check(until(lambda: lent_mib(vm) <= most - 384, 90, 0.2), "when the program has ended it goes back", vm.sysfs("memory_blocks"))
+    least = lent_mib(vm)
+    time.sleep(5)
+    tap.check(lent_mib(vm) <= least, "and does not come and go", least, lent_mib(vm))
+    tap.say(f"{most} MiB, then {lent_mib(vm)}; {vm.sysfs('spare_returned')} blocks went back unasked")
+    vm.sysfs_set("spare_after_ms", "0")
+    tap.need(fill(vm, "hog", 600), "a program grows it again")
+    end(vm, "hog")
+    most = lent_mib(vm)
+    vm.sh("for m in /sys/devices/system/memory/memory*; do [ $(cat $m/valid_zones | cut -d' ' -f1) = Movable ] && "
+          "echo offline >$m/state && break; done; true", 60)
+    tap.check("added 1" in vm.sysfs("memory_blocks"), "a block is off line", vm.sysfs("memory_blocks"))
+    tap.check(until(lambda: lent_mib(vm) == most - 128, 40, 0.5), "it goes back, and all else stays until the host wants it",
+              most, vm.sysfs("memory_blocks"))
+    vm.stop()
+
+
+main(*[(test, NEWEST) for test in (marks_jump, marks_jump_at_limit, offline_by_hand, online_by_hand, pinned_offline,
+                                   unasked)])

@@ -9,7 +9,7 @@ enum cli_exit {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
-	CLI_PARTLY = 3,		/* set --wait: the target was not met */
+	CLI_PARTLY = 3,		/* set --wait: the target was not met; report-now: no answer */
 };
 
 /* The verb that was asked for, in whose name complaints are passed on; set once, by main. */

@@ -151,7 +151,7 @@ static void add_change(struct grid *t, int64_t blocks)
 	grid_add(t, text);
 }
 
-static void add_row(struct grid *t, const struct top_row *row, bool utf8)
+static void add_row(struct grid *t, const struct top_row *row, int64_t now_ms, bool utf8)
 {
 	char text[BAR_MAX * 3 + 1], size[SIZE_TEXT_MAX], remark[VIEW_TEXT_MAX];
 
@@ -165,7 +165,7 @@ static void add_row(struct grid *t, const struct top_row *row, bool utf8)
 	grid_add(t, row->touches ? size : "");
 	grid_add(t, bar(row->vm.resident_blocks, row->vm.committed_blocks, row->vm.limit_blocks,
 			VM_BAR_WIDTH, utf8, text));
-	grid_add(t, vm_remark(&row->vm, remark));
+	grid_add(t, vm_remark(&row->vm, now_ms, remark));
 }
 
 /* A line cut at width; width 0: whole. */
@@ -286,7 +286,7 @@ int top_frame(FILE *out, const struct top_snapshot *now, const struct top_snapsh
 	if (look->height && last - first > (look->height > used ? look->height - used : 0))
 		last = first + (look->height > used ? look->height - used : 0);
 	for (size_t i = first; i < last; i++)
-		add_row(t, &rows[i], look->utf8);
+		add_row(t, &rows[i], now->wall_ms, look->utf8);
 	if (!count)
 		put_line(out, look->width, "No VMs.");
 	else if (grid_print(t, out, look->width))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../base/clock.h"
 #include "args.h"
 #include "ask.h"
 #include "exit.h"
@@ -37,7 +38,7 @@ static void add_vm_cells(struct grid *t, const struct vm_view *vm)
 	add_size(t, vm->committed_blocks);
 	add_size(t, vm->limit_blocks);
 	add_size(t, vm->guarantee_blocks);
-	grid_add(t, vm_remark(vm, remark));
+	grid_add(t, vm_remark(vm, ml_wall_ms(&ml_clock_real), remark));
 }
 
 static int print_names(const json_t *vms)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../base/clock.h"
 #include "args.h"
 #include "ask.h"
 #include "exit.h"
@@ -40,7 +41,7 @@ static int report(struct qmp *c, const char *name, bool json)
 {
 	auto_json json_t *before = cli_call(c, "query-vm", cli_name_args(name));
 	auto_json json_t *after = NULL, *done = NULL;
-	char given[SIZE_TEXT_MAX], left[SIZE_TEXT_MAX];
+	char given[SIZE_TEXT_MAX], left[SIZE_TEXT_MAX], silence[VIEW_TEXT_MAX];
 	struct vm_view was, is;
 
 	if (!before)
@@ -51,6 +52,11 @@ static int report(struct qmp *c, const char *name, bool json)
 		return CLI_FAILED;
 	if (json)
 		return cli_print_json(after);
+	if (is.reported_blocks == was.reported_blocks && vm_silence(&is, ml_wall_ms(&ml_clock_real), silence)[0]) {
+		cli_error("report-now: no answer from %s: %s; resident is %s", name, silence,
+			  size_format_blocks(is.resident_blocks, left));
+		return CLI_PARTLY;
+	}
 	printf("%s reported %s; resident now %s.\n", name,
 	       size_format_blocks(is.reported_blocks - was.reported_blocks, given),
 	       size_format_blocks(is.resident_blocks, left));

@@ -124,10 +124,10 @@ static void print_pool(const struct pool_view *p)
 	print_notices(p);
 }
 
-static void print_target(const struct vm_view *vm)
+static void print_target(const struct vm_view *vm, int64_t now_ms)
 {
-	char size[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
-	const char *how = "the guest has not answered; has it the driver?";
+	char size[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX], silence[VIEW_TEXT_MAX];
+	const char *how = "the guest is shrinking";
 
 	if (!vm->has_target) {
 		line("target", "none: it may grow to its limit");
@@ -137,8 +137,8 @@ static void print_target(const struct vm_view *vm)
 		how = "met";
 	else if (!strcmp(vm->target_state, "partly"))
 		how = "met in part: the rest is in use";
-	else if (vm->guest.known)
-		how = "the guest is shrinking";
+	else if (vm_silence(vm, now_ms, silence)[0])
+		how = silence;
 	line("target", "%s within %s: %s", size_format_blocks(vm->target_blocks, size),
 	     span_format(vm->target_deadline_ms * 1000000, span), how);
 }
@@ -184,14 +184,16 @@ static const char *not_reported(const char *why)
 	return "off: the guest's kernel cannot report free memory; what it frees stays backed, and billed";
 }
 
-static void print_guest(const struct guest_view *g, int64_t now_ms)
+static void print_guest(const struct vm_view *vm, int64_t now_ms)
 {
+	const struct guest_view *g = &vm->guest;
+	char silence[VIEW_TEXT_MAX];
 	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX], d[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
 
-	if (!g->known) {
-		line("guest", "sends no statistics; has it the driver?");
+	if (vm_silence(vm, now_ms, silence)[0])
+		line("no answer", "%s", silence);
+	if (!g->known)
 		return;
-	}
 	line("guest", "%s of %s free, %s available, %s of page cache (%s ago)",
 	     size_format(g->free_bytes, a), size_format(g->total_bytes, b),
 	     size_format(g->available_bytes, c), size_format(g->cache_bytes, d),
@@ -221,9 +223,9 @@ static void print_vm(const struct vm_view *vm)
 	if (vm->broken[0])
 		line("BROKEN", "%s; it keeps its memory, and borrows and reports none until it is reset", vm->broken);
 	print_memory(vm);
-	print_target(vm);
+	print_target(vm, now_ms);
 	print_touches(vm);
-	print_guest(&vm->guest, now_ms);
+	print_guest(vm, now_ms);
 	line("since", "%s, uuid %s", when_format_minute(vm->created_ms, when), vm->uuid);
 	line("sockets", "%s\n  %-12s %s", vm->vhost_socket, "", vm->qmp_socket);
 	line("files", "%s\n  %-12s %s", vm->boot_path, "", vm->window_path);

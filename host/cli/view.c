@@ -5,6 +5,8 @@
  */
 #include "view.h"
 
+#define SILENT_MS 20000		/* a guest that is well has sent statistics twice */
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,9 +159,26 @@ unsigned int view_percent(uint64_t part, uint64_t whole)
 	return (unsigned int)((unsigned __int128)part * 100 / whole);
 }
 
-const char *vm_remark(const struct vm_view *vm, char text[VIEW_TEXT_MAX])
+const char *vm_silence(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX])
 {
-	char size[SIZE_TEXT_MAX];
+	char span[SIZE_TEXT_MAX];
+
+	text[0] = '\0';
+	if (vm->waiting_touches)
+		snprintf(text, VIEW_TEXT_MAX, "it stands still until there is memory for what it touched");
+	else if (!strcmp(vm->state, "defined"))
+		snprintf(text, VIEW_TEXT_MAX, "its QEMU has not come yet");
+	else if (!vm->guest.known)
+		snprintf(text, VIEW_TEXT_MAX, "its guest sends no statistics; has it the driver?");
+	else if (now_ms - vm->guest.time_ms > SILENT_MS)
+		snprintf(text, VIEW_TEXT_MAX, "its guest has said nothing for %s: it sleeps, or it or its QEMU was stopped",
+			 span_format((uint64_t)(now_ms - vm->guest.time_ms) * 1000000, span));
+	return text;
+}
+
+const char *vm_remark(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX])
+{
+	char size[SIZE_TEXT_MAX], silence[VIEW_TEXT_MAX];
 
 	text[0] = '\0';
 	if (vm->broken[0])
@@ -175,6 +194,6 @@ const char *vm_remark(const struct vm_view *vm, char text[VIEW_TEXT_MAX])
 		snprintf(text, VIEW_TEXT_MAX, "target %s: %s",
 			 size_format_blocks(vm->target_blocks, size),
 			 !strcmp(vm->target_state, "partly") ? "met in part" :
-			 vm->guest.known ? "shrinking" : "no answer from the guest");
+			 vm_silence(vm, now_ms, silence)[0] ? "no answer from the guest" : "shrinking");
 	return text;
 }

@@ -70,9 +70,15 @@ bool pool_zeroing_late(const struct pool_view *p);
 unsigned int view_percent(uint64_t part, uint64_t whole);
 
 /*
+ * Why no answer is to be had of a VM's guest at this time (wall clock, ms), as a clause; ""
+ * where one is. A driver sends statistics every 10 s at least.
+ */
+const char *vm_silence(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX]);
+
+/*
  * One short remark on a VM for tables: what an operator should look at first,
  * or "".
  */
-const char *vm_remark(const struct vm_view *vm, char text[VIEW_TEXT_MAX]);
+const char *vm_remark(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX]);
 
 #endif /* ML_CLI_VIEW_H */

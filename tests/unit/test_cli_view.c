@@ -218,15 +218,34 @@ static void remarks(void **state)
 		json_object_set_new(json, cases[i].key, cases[i].text ? json_string(cases[i].text) :
 				    json_integer(cases[i].number));
 		vm_view(json, &view);
-		assert_string_equal(vm_remark(&view, text), cases[i].says);
+		assert_string_equal(vm_remark(&view, 0, text), cases[i].says);
 		json_decref(json);
 	}
 	/* Nonsense does no harm. */
 	vm_view(NULL, &view);
 	assert_string_equal(view.name, "");
-	assert_string_equal(vm_remark(&view, text), "");
+	assert_string_equal(vm_remark(&view, 0, text), "");
 	assert_int_equal(view_percent(1, 0), 0);
 	assert_int_equal(view_percent(UINT64_MAX, UINT64_MAX), 100);
+}
+
+/* Of a guest that was heard of 5 s after the epoch. */
+static void silences(void **state)
+{
+	struct vm_view view = { .state = "running", .broken = "", .target_state = "working", .has_target = true,
+				.target_blocks = 256, .guest = { .known = true, .time_ms = 5000 } };
+	char text[VIEW_TEXT_MAX];
+
+	(void)state;
+	assert_string_equal(vm_silence(&view, 25000, text), "");
+	assert_string_equal(vm_remark(&view, 25000, text), "target 512 MiB: shrinking");
+	assert_string_equal(vm_silence(&view, 65000, text),
+			    "its guest has said nothing for 1 min 00 s: it sleeps, or it or its QEMU was stopped");
+	assert_string_equal(vm_remark(&view, 65000, text), "target 512 MiB: no answer from the guest");
+	view.waiting_touches = 1;
+	assert_string_equal(vm_silence(&view, 25000, text), "it stands still until there is memory for what it touched");
+	view = (struct vm_view){ .state = "running" };
+	assert_string_equal(vm_silence(&view, 0, text), "its guest sends no statistics; has it the driver?");
 }
 
 static const struct vm_view a_vm = {
@@ -362,7 +381,7 @@ int main(void)
 		cmocka_unit_test(tables), cmocka_unit_test(tables_narrow),
 		cmocka_unit_test(top_frames),
 		cmocka_unit_test(top_shows_zeroing_where_there_is_some), cmocka_unit_test(top_fits_and_scrolls),
-		cmocka_unit_test(remarks), cmocka_unit_test(qemu_with_kernel),
+		cmocka_unit_test(remarks), cmocka_unit_test(silences), cmocka_unit_test(qemu_with_kernel),
 		cmocka_unit_test(qemu_nests_no_guests_on_a_reserved_pool),
 		cmocka_unit_test(qemu_aligns_whole_gib),
 		cmocka_unit_test(qemu_leaves_alone_what_was_set), cmocka_unit_test(qemu_with_disk),

@@ -8,7 +8,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import signal
+import time
+
 from lib.host import host
+from lib.paths import NEWEST
 from lib.tap import each, main, until
 
 # With free page hints, for which we have no use, all queues of the balloon's are there: the virtio
@@ -16,6 +20,9 @@ from lib.tap import each, main, until
 BALLOON = ("-object", "iothread,id=hints", "-device",
            "virtio-balloon-pci,id=balloon0,free-page-reporting=on,free-page-hint=on,iothread=hints")
 FILL_MIB = 200
+# What a kernel may say of seconds in which it did not run.
+MISSED = ("soft lockup", r"rcu.*(detected stalls|self-detected)", "rcu: INFO", "blocked for more than", "Call Trace")
+SILENT_S = 22		# after 20 s without a word of the guest's it is said
 
 
 def told(vm):
@@ -45,4 +52,25 @@ def taken(tap, kernel):
     vm.stop()
 
 
-main(*each(taken))
+def stopped(tap, kernel):
+    """Nobody claims that a guest which cannot answer reported, or is shrinking."""
+    h = host(tap, pool="2G")
+    vm = h.vm("stopped", kernel=kernel, boot="256M", limit="1G", expected=MISSED)
+    until(lambda: told(vm) == "on", 15)
+    os.kill(vm.qemu_pid(), signal.SIGSTOP)
+    vm.set("--target", "256M")
+    time.sleep(SILENT_S)
+    got = h.command("report-now", "stopped", check=False)
+    tap.check(got.returncode == 3 and "no answer from stopped" in got.stderr and "said nothing for" in got.stderr,
+              "report-now says that no answer is to be had", got)
+    status = h.command("status", "stopped")
+    tap.has(status, "its guest has said nothing for", "so does status")
+    tap.check("shrinking" not in status, "also of the target", status)
+    tap.has(h.command("list"), "no answer from the guest", "and list")
+    os.kill(vm.qemu_pid(), signal.SIGCONT)
+    tap.check(until(lambda: "no answer" not in h.command("status", "stopped"), 30, 0.5), "when it goes on all is well",
+              h.command("status", "stopped"))
+    vm.stop()
+
+
+main(*each(taken), (stopped, NEWEST))

@@ -31,8 +31,10 @@ def told(vm):
 
 
 def gives_back(tap, vm):
-    vm.sh(f"hog fill:{FILL_MIB} free", 60)
+    vm.spawn("hog", f"hog fill:{FILL_MIB} mark:/tmp/full until:/tmp/end")
+    until(lambda: vm.sh_status("[ -e /tmp/full ]")[0] == 0, 60, 0.1)
     full = vm.resident_mib()
+    vm.sh("touch /tmp/end")
     return until(lambda: vm.resident_mib() < full - FILL_MIB / 2, 15, 0.2)
 
 

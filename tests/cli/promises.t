@@ -65,7 +65,8 @@ def defined(name, **more):
 
 
 def lost_output(tap):
-    answers = {"query-vms": [vm("web1")], "query-vm": vm("web1"), "query-pool": {"pool-blocks": 5}, "query-version": {},
+    well = vm("web1", guest={"total-bytes": 1 << 30, "time": int(time.time() * 1000)})
+    answers = {"query-vms": [vm("web1")], "query-vm": well, "query-pool": {"pool-blocks": 5}, "query-version": {},
                "query-plans": {"currency": "EUR", "plans": [{"name": "a"}]}, "query-bill": bill_of([LINE]),
                "vm-set": vm("web1"), "vm-report-now": {}, "pool-compact": {}, "vm-delete": {}}
     verbs = ["list", "list --names", "list --json", "status", "status --json", "status web1", "plans", "plans --names",

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Shortages of all kinds: of memory that the kernel can use, or only programs; by marks that
-the administrator raises, on one NUMA node, in a container, with memory taken off line by
-hand, with a target standing, at the limit. No program is killed and no guest stops while
-the host would lend; and where more memory is no help, none is taken. Each once here,
-fifty times in `make check-long`."""
+"""Shortages of memory that the kernel can use, or only programs: by marks that the
+administrator raises, with memory taken off line or put on line by hand, with a target
+standing, at the limit. No program is killed and no guest stops while the host would lend;
+and what is of no use goes back. Some of them once here, all fifty times in `make check-long`."""
 
 import os
 import sys
@@ -122,7 +121,7 @@ def online_by_hand(tap, kernel):
     """Who puts a block on line by hand may choose the kernel's memory, which is seen."""
     h = host(tap, pool="2G")
     vm = h.vm("online", kernel=kernel, boot="256M", limit="1G")
-    for word in ("online", "online_kernel"):
+    for word in ("online", "online_kernel") if LONG else ("online",):
         tap.need(fill(vm, "hog", 500), "a program grows the VM")
         end(vm, "hog")
         before = number(vm, "kernel_blocks")
@@ -186,5 +185,6 @@ def unasked(tap, kernel):
     vm.stop()
 
 
-main(*[(test, NEWEST) for test in (marks_jump, marks_jump_at_limit, offline_by_hand, online_by_hand, pinned_offline,
-                                   unasked)])
+# What the driver bore before its first failure of this kind was mended is for the night.
+main(*[(test, NEWEST) for test in (marks_jump_at_limit, online_by_hand, pinned_offline, unasked)
+       + ((marks_jump, offline_by_hand) if LONG else ())])

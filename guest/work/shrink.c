@@ -356,20 +356,21 @@ static u32 ml_shrink_empty(struct ml_shrink *s)
 		.mb_bytes = b->mb_bytes,
 		.after_ms = READ_ONCE(s->spare_ms),
 	};
+	u64 empty = b->mb_bytes / ML_EMPTY_SHARE;
+	bool pinned;
 	u32 i;
 
 	if (!ml_spare_may(&s->spare, &look, &marks))
 		return b->count;
-	for (i = 0; i < b->count; i++) {
-		bool pinned;
-
-		if (ml_blocks_state(b, i) != ML_ONLINE || ml_blocks_is_kernel(b, i))
-			continue;
-		cond_resched();
-		if (ml_turn_used_bytes(t, i, &pinned) <= b->mb_bytes / ML_EMPTY_SHARE && !pinned)
-			break;
+	ml_shrink_rank_all(s);
+	while ((i = ml_shrink_pick(s)) < b->count && s->rank[i] <= 1 + empty) {
+		set_bit(i, s->tried);
+		/* The split sees to the kernel's; and the rank may be of a while ago. */
+		if (ml_blocks_state(b, i) == ML_ONLINE && !ml_blocks_is_kernel(b, i) &&
+		    ml_turn_used_bytes(t, i, &pinned) <= empty && !pinned)
+			return i;
 	}
-	return i;
+	return b->count;
 }
 
 /* Nobody asks for anything: give back what is of no use. Returns how long to pause, in jiffies. */

@@ -139,7 +139,10 @@ u64 ml_large_waits(void)
 
 u64 ml_stolen_bytes(void)
 {
-#ifdef CONFIG_VM_EVENT_COUNTERS
+#if !defined(ML_HAVE_STEAL_EVENTS)
+	/* In 7.x what allocations reclaim themselves counts with that of cgroups at their limits. */
+	return (u64)global_node_page_state(PGSTEAL_KSWAPD) << PAGE_SHIFT;
+#elif defined(CONFIG_VM_EVENT_COUNTERS)
 	return (ml_events(PGSTEAL_KSWAPD) + ml_events(PGSTEAL_DIRECT)) << PAGE_SHIFT;
 #else
 	return ml_read_again_bytes();

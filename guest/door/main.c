@@ -86,7 +86,7 @@ static int ml_probe(struct virtio_device *vdev)
 		goto out_unmake;
 	dev_info(&vdev->dev, "window of %llu MiB at %#llx: %u memory blocks of %llu MiB; reporting %s\n",
 		 fixed.layout.window_bytes >> 20, fixed.layout.window_addr, ml->blocks.count,
-		 ml->blocks.mb_bytes >> 20, ml->board.reports ? "on" : "off");
+		 ml->blocks.mb_bytes >> 20, ml_board_reports(&ml->board) ? "on" : "off");
 	return 0;
 
 out_unmake:

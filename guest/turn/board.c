@@ -3,6 +3,7 @@
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>
 
+#include "../../proto/memlease_abi.h"
 #include "../linux/meminfo.h"
 #include "../think/need.h"
 #include "../window/blocks.h"
@@ -24,6 +25,11 @@ struct ml_marks ml_board_marks(const struct ml_board *board)
 	struct ml_marks marks = ml_marks_of(total, low, mb_bytes);
 
 	return low ? marks : ml_marks_on(marks, total, num_online_cpus(), mb_bytes);
+}
+
+bool ml_board_reports(const struct ml_board *board)
+{
+	return READ_ONCE(board->reporting) == MEMLEASE_REPORTING_ON;
 }
 
 bool ml_board_host_is_silent(const struct ml_board *board)

@@ -32,8 +32,7 @@ struct ml_board {
 	atomic64_t reporting_bytes;	/* free, but being reported right now; reporting */
 	atomic64_t defragging_bytes;	/* free, but in a block that is being emptied; defragmenting */
 
-	bool reports;			/* free memory is reported to the host; reporting */
-	u32 reporting;			/* the same as enum memlease_reporting, with why not; reporting */
+	u32 reporting;			/* enum memlease_reporting; reporting */
 	atomic64_t reported_slots;	/* that the host took; reporting */
 	atomic64_t oom_rescues;		/* out-of-memory events that were answered; oom.c */
 	u32 target_seq;			/* the target that is being worked on; shrinking */
@@ -44,6 +43,9 @@ void ml_board_init(struct ml_board *board, const struct ml_blocks *blocks);
 
 /* The marks that are in force. Any context. */
 struct ml_marks ml_board_marks(const struct ml_board *board);
+
+/* Is free memory reported to the host? May begin at any time, where another driver goes. */
+bool ml_board_reports(const struct ml_board *board);
 
 /* Has the host owed an answer for so long that none will come soon? Any context. */
 bool ml_board_host_is_silent(const struct ml_board *board);

@@ -68,7 +68,8 @@ struct ml_vain {
 struct ml_defrag {
 	struct ml_turn *turn;
 	struct task_struct *task;
-	bool off;			/* the user's: not in the background */
+	bool off;			/* the user's: not in the background; valid with `chosen` */
+	bool chosen;			/* else it is off while a free block is of no use to the host */
 	u32 policy;			/* index of ml_choosers; the user's */
 	struct ml_defrag_counts counts;
 
@@ -122,7 +123,7 @@ static bool ml_job_ends(struct ml_defrag *d, const struct ml_job *job)
 	if (!job->blocks || ml_defrag_stopped(d) || signal_pending(current))
 		return true;
 	if (job->gently)
-		return READ_ONCE(d->off) || kthread_should_stop() || ml_defrag_disturbs(d);
+		return ml_defrag_off(d) || kthread_should_stop() || ml_defrag_disturbs(d);
 	return ktime_get_ns() > job->deadline_ns;
 }
 
@@ -420,7 +421,7 @@ static int ml_defrag_thread(void *data)
 	while (!kthread_should_stop()) {
 		ml_turn_sleep(d->turn, ML_DEFRAG, pause);
 		pause = MAX_SCHEDULE_TIMEOUT;
-		if (kthread_should_stop() || READ_ONCE(d->turn->held) || READ_ONCE(d->off))
+		if (kthread_should_stop() || READ_ONCE(d->turn->held) || ml_defrag_off(d))
 			continue;
 		/* Wake up together with other timers, so that an idle processor sleeps longer. */
 		pause = round_jiffies_relative(msecs_to_jiffies(ml_defrag_look(d)));
@@ -430,12 +431,13 @@ static int ml_defrag_thread(void *data)
 
 bool ml_defrag_off(const struct ml_defrag *d)
 {
-	return READ_ONCE(d->off);
+	return READ_ONCE(d->chosen) ? READ_ONCE(d->off) : !ml_board_reports(d->turn->board);
 }
 
 void ml_defrag_set_off(struct ml_defrag *d, bool off)
 {
 	WRITE_ONCE(d->off, off);
+	WRITE_ONCE(d->chosen, true);
 	ml_turn_wake(d->turn, ML_DEFRAG);
 }
 
@@ -463,8 +465,6 @@ int ml_defrag_init(struct ml_turn *t, struct ml_defrag **out)
 		return -ENOMEM;
 	d->turn = t;
 	d->policy = ML_CHOOSE_CHEAPEST;
-	/* Without reporting, a free block is of no use to the host. */
-	d->off = !t->board->reports;
 	d->census = kvcalloc(ML_CHUNK_BLOCKS, sizeof(*d->census), GFP_KERNEL);
 	d->vain = kvcalloc(ML_DEFRAG_VAIN, sizeof(*d->vain), GFP_KERNEL);
 	if (!d->census || !d->vain)

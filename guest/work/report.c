@@ -239,9 +239,9 @@ static void ml_report_register(struct ml_report *r)
 
 	if (!rc) {
 		WRITE_ONCE(board->reporting, MEMLEASE_REPORTING_ON);
-		WRITE_ONCE(board->reports, true);
 		if (before == MEMLEASE_REPORTING_TAKEN)
 			dev_info(dev, "free memory is reported from now on\n");
+		ml_turn_wake(r->turn, ML_DEFRAG);
 		return;
 	}
 	WRITE_ONCE(board->reporting, rc == -EBUSY ? MEMLEASE_REPORTING_TAKEN : MEMLEASE_REPORTING_REFUSED);
@@ -256,9 +256,9 @@ static void ml_report_drive(struct work_struct *work)
 	struct ml_report *r = container_of(to_delayed_work(work), struct ml_report, drive);
 	u32 pause_ms = ML_REGISTER_PAUSE_MS;
 
-	if (!r->turn->board->reports && !READ_ONCE(r->turn->held))
+	if (!ml_board_reports(r->turn->board) && !READ_ONCE(r->turn->held))
 		ml_report_register(r);
-	if (r->turn->board->reports)
+	if (ml_board_reports(r->turn->board))
 		pause_ms = ml_report_drive_once(r);
 	if (pause_ms && !READ_ONCE(r->turn->held))
 		queue_delayed_work(r->turn->wire->wq, &r->drive, msecs_to_jiffies(pause_ms));
@@ -300,9 +300,9 @@ void ml_report_stop(struct ml_report *r)
 void ml_report_exit(struct ml_report *r)
 {
 	ml_report_stop(r);
-	if (r->turn->board->reports)
+	if (ml_board_reports(r->turn->board))
 		page_reporting_unregister(&r->prdev);
-	r->turn->board->reports = false;
+	WRITE_ONCE(r->turn->board->reporting, MEMLEASE_REPORTING_REFUSED);
 	ml_request_free(r->req);
 	kfree(r->spans);
 	kfree(r);

@@ -40,7 +40,7 @@ static void ml_trim_work(struct work_struct *work)
 	if (READ_ONCE(t->held))
 		return;
 	want = ml_cold_want(&trim->cold, &look);
-	if (want && !READ_ONCE(trim->off) && t->board->reports) {
+	if (want && !READ_ONCE(trim->off) && ml_board_reports(t->board)) {
 		atomic64_add(ml_cache_give_up(want, ML_TRIM_WORK_MS, &t->held), &trim->bytes);
 		/* What we took is no news to the next look. */
 		trim->cold.file = ml_cache_held_bytes();

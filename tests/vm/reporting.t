@@ -43,11 +43,13 @@ def taken(tap, kernel):
     vm = h.vm("taken", kernel=kernel, boot="512M", limit="1G", driver=False, qemu=BALLOON)
     vm.sh("insmod /lib/modules/virtio_balloon.ko; insmod /lib/modules/virtio_memlease.ko")
     tap.equal(vm.sysfs("reporting"), "off: another driver reports", "a balloon reports, so the driver does not")
+    tap.equal(vm.sysfs("defrag"), "off", "nor are blocks emptied in the background, for nobody")
     tap.check(until(lambda: told(vm) == "another-driver", 15, 0.2), "which the host hears", vm.status()["guest"])
     tap.has(h.command("status", "taken"), "another driver of the guest reports free memory", "and tells the operator")
     vm.sh("rmmod virtio_balloon")
     tap.check(until(lambda: vm.sysfs("reporting") == "on", 15, 0.2), "when the balloon has gone the driver reports, by itself",
               vm.sysfs("reporting"))
+    tap.equal(vm.sysfs("defrag"), "auto", "and defragments")
     tap.check(until(lambda: told(vm) == "on", 15, 0.2), "which the host hears, too", vm.status()["guest"])
     tap.check("another driver" not in h.command("status", "taken"), "and the operator hears no more of it")
     tap.check(gives_back(tap, vm), "what is freed goes back", vm.resident_mib())

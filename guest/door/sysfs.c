@@ -181,17 +181,23 @@ static ssize_t report_interval_ms_show(struct device *dev, struct device_attribu
 	return sysfs_emit(buf, "%u\n", ml_report_interval_ms(ml_of(dev)->report));
 }
 
+/* A time in ms, as written, at most so long. 0 or -errno. */
+static int ml_parse_ms(const char *buf, u32 most_ms, u32 *ms)
+{
+	int rc = kstrtou32(buf, 0, ms);
+
+	return rc ?: *ms > most_ms ? -EINVAL : 0;
+}
+
 /* 0 leaves the pace to the kernel: a sixteenth of the free memory every 2 s. */
 static ssize_t report_interval_ms_store(struct device *dev, struct device_attribute *attr,
 					const char *buf, size_t count)
 {
 	u32 ms;
-	int rc = kstrtou32(buf, 0, &ms);
+	int rc = ml_parse_ms(buf, 3600 * MSEC_PER_SEC, &ms);
 
 	if (rc)
 		return rc;
-	if (ms > 3600 * MSEC_PER_SEC)
-		return -EINVAL;
 	ml_report_set_interval(ml_of(dev)->report, ms);
 	return count;
 }
@@ -209,12 +215,10 @@ static ssize_t spare_after_ms_store(struct device *dev, struct device_attribute 
 				    const char *buf, size_t count)
 {
 	u32 ms;
-	int rc = kstrtou32(buf, 0, &ms);
+	int rc = ml_parse_ms(buf, 24 * 3600 * MSEC_PER_SEC, &ms);
 
 	if (rc)
 		return rc;
-	if (ms > 24 * 3600 * MSEC_PER_SEC)
-		return -EINVAL;
 	ml_shrink_set_spare(ml_of(dev)->shrink, ms);
 	return count;
 }

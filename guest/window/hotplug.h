@@ -39,9 +39,9 @@ void ml_hotplug_exit(struct ml_hotplug *h);
 u32 ml_hotplug_by_strangers(const struct ml_hotplug *h);
 
 /*
- * Give a COMMITTED block to Linux. One that somebody else takes offline meanwhile, by
- * hand, is left on line: that can take for ever, under a lock that we need. Under blocks.hotplug, by the growing worker, with
- * access to memory reserves. Leaves it ONLINE, or COMMITTED with -errno. One that
+ * Give a COMMITTED block to Linux. Under blocks.hotplug, by the growing worker, with
+ * access to memory reserves. Who takes memory offline by hand meanwhile, under a lock that
+ * this needs, is interrupted. Leaves it ONLINE, or COMMITTED with -errno. One that
  * cannot be onlined is removed again; logged once, and counted.
  */
 int ml_hotplug_add(struct ml_hotplug *h, u32 i);

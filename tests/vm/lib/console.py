@@ -14,7 +14,7 @@ benchmark = False	# tests/bench/lib/measure.py sets it
 
 
 def kernel_image():
-    """The file of it that guests boot: unpacked already, but for benchmarks."""
+    """The file of a kernel that guests boot: it is unpacked already, but for benchmarks."""
     return "vmlinuz" if benchmark else "vmlinux"
 
 

@@ -28,8 +28,8 @@ class Vm(Shell):
     """kernel: one of paths.KERNELS. boot, limit, guarantee: sizes as memlease takes
     them. driver=False leaves the guest's driver unloaded. append: more for the
     kernel's command line. options: more for memlease run. qemu: more for QEMU.
-    image: the kernel's file, vmlinuz or vmlinux. disk: an image to boot from, instead of a kernel; nothing in it is the tests' own,
-    so it has no remote shell."""
+    image: the kernel's file, vmlinuz or vmlinux. disk: an image to boot from, instead of
+    a kernel; nothing in it is the tests' own, so it has no remote shell."""
 
     def __init__(self, host, name, kernel=paths.NEWEST, boot="256M", limit="2G", guarantee=None, tenant="acme",
                  plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=(), disk=None,

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the CLI refuses before it asks the daemon, and with which words: the value
 that was wrong, and the way out."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bash completion: it knows every verb and option that --help knows, and no
 other, and the names that the daemon has. It is made, as the manual page is, from the

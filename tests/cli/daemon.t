@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The CLI against a real memleased: every verb, top in a terminal, and run with
 programs in QEMU's place that fail in every way QEMU can. Needs root, for the pool."""

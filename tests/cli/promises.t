@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the CLI promises to those who build on it: an option holds in every form of the
 output or is refused, output that got lost is a failure, and what failed leaves no VM."""

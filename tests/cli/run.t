@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How `memlease run` starts a QEMU: with what it keeps it from, as whom, and into which
 files. The QEMU is a script that writes down its words."""

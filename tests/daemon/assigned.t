@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who has a device assigned (VFIO) is no VM's QEMU: the daemon refuses the connection of a
 process that has one open, where it may look at it."""

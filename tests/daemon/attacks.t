@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each attack of the catalogue (tests/lib/attacks.py) for a moment: a quiet VM's touches are
 served meanwhile, the daemon answers after it, and it is the same daemon. How long a touch

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every command of the control socket: what it returns, against the schema, and what it
 refuses, with which words."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One file of the daemon's that is damaged, or of a version it does not know, stops one
 thing and no more: it is set aside under a name, the daemon starts, the VMs go on. What a VM

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QMP's wire format, as existing clients speak it: greeting, negotiation, ids, every way
 to end a message, what is no message, events."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Clients of the control socket that mean harm: garbage, floods, crowds, and those that
 never read. Others are served meanwhile, and the daemon lives."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """memleased --keep: the daemon is started again when it dies, and gets back the
 descriptors that were kept; the keeper ends with it, and when it is told to."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """State files as each memleased wrote them that ever was, kept under tests/daemon/state/: the
 daemon of today takes them over. Each set has a VM that was defined, and one whose process had

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Links that another user has planted between two starts. With --user the run directory
 belongs to that user; root, who makes and mounts there at each start, is not led elsewhere."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The control socket is QMP: sentence by sentence of QEMU's specification
 (docs/interop/qmp-spec.rst in its source), beside a real QEMU that is told the same bytes,

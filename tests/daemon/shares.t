@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What one client of the control socket may take of the daemon, and how long others wait for
 what it asked: descriptors, places, bills, records."""

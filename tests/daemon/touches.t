@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Touches of a process that stands in for QEMU and never connects again: served by the
 daemon, by the next one that got the userfaultfd from the keeper, and, where nothing was

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU that root started, and that became a user of its own once it was connected: it comes
 back when the daemon was restarted, and nobody else does."""

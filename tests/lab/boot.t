@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lab is the host that the `reserved` backend is for: a KVM host with memory that
 Linux leaves alone, and for which it keeps no page array."""

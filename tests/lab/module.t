@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """memlease_pool.ko alone, without daemon and VM: programs in the lab (pool-*.c) play
 both. The kernel stops the lab on its first warning."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A pool of two ranges in the lab, on two NUMA nodes, one of them called slower: the
 daemon knows where each lies, and lends the faster one first."""

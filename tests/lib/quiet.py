@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A quiet VM, for those who attack others: touches a slot of its boot memory for the first time, rests,
 and touches the next. It says when it is ready, and begins at a line on its standard input.

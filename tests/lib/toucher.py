@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stands in for QEMU where only touches matter: hands its userfaultfd to the daemon, and
 then touches the slots it is told on standard input ("boot 3", "window 0"), saying "done"

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The README to the letter: from a clean clone, the commands of its section "Going on", one
 after the other as they stand there, end with a bill for a Debian guest that one of them made.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The soak's decisions: the same for the same seed, of every kind, and never more than
 the pool and the limits carry."""

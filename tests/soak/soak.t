@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A soak: two VMs of two tenants and two kernels in a pool that is overbooked, with
 random load that checks what it reads, random targets and limits, and a daemon that

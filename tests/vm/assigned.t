@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A device that is assigned (VFIO) and memlease do not go together: the device would go on
 writing to blocks that the guest gave back. Whichever comes second is refused, on the command

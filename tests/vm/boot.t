@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A VM comes up: the device, the window, the driver, what memlease shows of it; and an
 idle VM with much boot memory costs little."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Blocks are emptied while programs change what they hold, and while memory comes and
 goes by itself and by hand: nothing that a program holds is lost."""

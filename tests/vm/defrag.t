@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Free memory in small pieces comes back too: blocks of 2 MiB are emptied into others,
 on demand and in the background, and nothing is done without need."""

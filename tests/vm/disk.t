@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`memlease run IMAGE` boots what is on a disk, raw or qcow2, as a user without a kernel at
 hand does. The system on it is the smallest there is: a boot sector that loads one more

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Beside grow.t: what happens to a program without the driver; and the pages that each
 processor of a guest keeps for itself are given back."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A VM's ends: reboot of the guest, unloading of the driver, kill -9 of QEMU. The pool is
 whole afterwards, and the ledger right."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A hostile guest: its device breaks, with a line that says why, and nobody else
 feels it. The attacks are those of tests/vm/guest/hostile/."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # run-tests: alone, the number of huge pages is the machine's
 """The pool on hugetlbfs, which an operator has set up: a VM grows, gives back and ends as

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a QEMU that `memlease run` started as root has left of root: a user that no other VM
 has, under a filter of system calls, with its own memory open and no other's. The guest and a

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A stock of large pages: in a VM whose free memory is strewn in small pieces a program
 that asks for pages of 2 MiB gets them, as fast as it takes them, and nobody has to put the

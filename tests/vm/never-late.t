@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # run-tests: alone, a guest must be lent memory as fast as its processors can take it
 """Growing is never late: programs that take memory as fast as all processors can, in a VM

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What QEMU must refuse, each with a line that says why and what to do: memory that
 is not shared, sizes that do not match, no room for the window, migration."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Growing does not flap: a load that swings around the mark makes a VM borrow once, not
 again and again."""

@@ -75,6 +75,21 @@
  * 4. Device reset returns every window slot and clears the target. Boot memory
  *    keeps its contents.
  *
+ * Withdrawing
+ * -----------
+ * A device that does not answer, because its host's daemon is stopped, leaves a guest with
+ * slots that it may not touch, perhaps when it needs them most; and what the driver gave away
+ * with a REPORT or RETURN it cannot just take back, for the device may act on it at any time.
+ * So with WITHDRAW negotiated, done_blocks of the response to a BORROW, REPORT or RETURN is a
+ * word that both sides change by compare-and-swap until the answer is there. It lies in one
+ * descriptor, at an address that is a multiple of 4, and is MEMLEASE_OPEN when the driver makes
+ * the request available. The device changes OPEN to BEGUN before it carries out any of it, the
+ * driver OPEN to WITHDRAWN if it has waited too long: one of the two succeeds. A request that
+ * was withdrawn the device does not carry out, and answers that nothing was done, for the
+ * reason WITHDRAWN; the slots are the guest's from the swap on, the buffers the device's until
+ * the answer. Where it finds another value the device carries the request out: it has been
+ * restarted, and may have done so before.
+ *
  * What a violation costs
  * ----------------------
  * A guest that breaks a bound above, or sends a malformed chain, loses its
@@ -106,12 +121,14 @@
  * Feature bits. EAGER is offered when blocks are attached at BORROW rather than
  * at first touch; a driver must accept it if offered. A host whose blocks lie in
  * ordinary files cannot pin them, and does not offer it. Without REPORTING,
- * REPORT is a violation; without STATS, so is STATS; without QUERY, QUERY.
+ * REPORT is a violation; without STATS, so is STATS; without QUERY, QUERY. Without WITHDRAW
+ * nothing is withdrawn, and done_blocks means nothing until the answer.
  */
 #define MEMLEASE_F_EAGER	0
 #define MEMLEASE_F_REPORTING	1
 #define MEMLEASE_F_STATS	2
 #define MEMLEASE_F_QUERY	3
+#define MEMLEASE_F_WITHDRAW	4
 
 /* Bounds. */
 #define MEMLEASE_MAX_EXTENTS	128	/* extents of one request */
@@ -194,9 +211,14 @@ struct memlease_request {
 struct memlease_response {
 	__le16 status;			/* enum memlease_status */
 	__le16 count;			/* answers, or figures, that follow */
-	__le32 done_blocks;
+	__le32 done_blocks;		/* until the answer: with WITHDRAW, see below */
 	__le64 cookie;
 };
+
+/* done_blocks before the answer; see Withdrawing. No answer has the last two. */
+#define MEMLEASE_OPEN		0u
+#define MEMLEASE_BEGUN		0xfffffffeu
+#define MEMLEASE_WITHDRAWN	0xffffffffu
 
 struct memlease_answer {
 	__le32 done;			/* slots, from the first on */
@@ -216,6 +238,7 @@ enum memlease_reason {
 	MEMLEASE_WHY_POOL	= 3,	/* the host sells no more at present: ask again later */
 	MEMLEASE_WHY_RETIRED	= 4,	/* the slot was retired after a memory error */
 	MEMLEASE_WHY_RATE	= 5,	/* too many requests: ask again later; for hosts that count them: memleased never says so */
+	MEMLEASE_WHY_WITHDRAWN	= 6,	/* the driver has withdrawn the request */
 };
 
 /*

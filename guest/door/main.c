@@ -135,6 +135,7 @@ static const unsigned int ml_features[] = {
 	MEMLEASE_F_REPORTING,
 	MEMLEASE_F_STATS,
 	MEMLEASE_F_QUERY,
+	MEMLEASE_F_WITHDRAW,
 };
 
 static struct virtio_driver ml_driver = {

@@ -2,7 +2,10 @@
 /*
  * The request queue; see queue.h. A wait has no end of its own: a REPORT or
  * RETURN that the host carries out late would take memory that is in use again.
- * It ends with an answer, with a stopped queue or with a broken device. Waits
+ * It ends with an answer, with a stopped queue or with a broken device, or with a request
+ * withdrawn: for that both sides agree by compare-and-swap on a word of the response (see
+ * memlease_abi.h), which is why the device must see the driver's memory itself, and does:
+ * VIRTIO_F_ACCESS_PLATFORM is never offered. Waits
  * are idle ones, so a daemon that is away does not look like a hung task.
  */
 #include <linux/jiffies.h>
@@ -13,7 +16,7 @@
 #include "config.h"
 #include "queue.h"
 
-#define ML_WAIT_STEP_MS	1000	/* how often a waiting call looks at the device itself */
+#define ML_WAIT_STEP_MS	1000U	/* how often a waiting call looks at the device itself */
 
 void ml_queue_init(struct ml_queue *q, struct virtio_device *vdev)
 {
@@ -43,6 +46,7 @@ void ml_queue_start(struct ml_queue *q, struct virtqueue *vq)
 	spin_lock_irqsave(&q->lock, flags);
 	q->vq = vq;
 	q->dead = false;
+	q->withdraws = virtio_has_feature(q->vdev, MEMLEASE_F_WITHDRAW);
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 
@@ -197,14 +201,25 @@ static bool ml_request_over(struct ml_queue *q, struct ml_request *req)
 	return READ_ONCE(req->done) || READ_ONCE(q->dead);
 }
 
-/* Returns 0 once answered; the request may stay with the device otherwise. */
-static int ml_queue_wait(struct ml_queue *q, struct ml_request *req)
+/* Is the host not to carry it out any more? Not if it has begun. */
+static bool ml_request_withdrawn(struct ml_request *req)
 {
+	__le32 open = cpu_to_le32(MEMLEASE_OPEN);
+
+	return cmpxchg(&req->in.head.done_blocks, open, cpu_to_le32(MEMLEASE_WITHDRAWN)) == open;
+}
+
+/*
+ * Returns 0 once answered; the request may stay with the device otherwise. silent_ms: after
+ * so long without an answer it is withdrawn; 0: never.
+ */
+static int ml_queue_wait(struct ml_queue *q, struct ml_request *req, u32 silent_ms)
+{
+	u32 step_ms = silent_ms ? min(silent_ms, ML_WAIT_STEP_MS) : ML_WAIT_STEP_MS;
 	unsigned long flags;
 
 	for (;;) {
-		wait_event_idle_timeout(q->wait, ml_request_over(q, req),
-					msecs_to_jiffies(ML_WAIT_STEP_MS));
+		wait_event_idle_timeout(q->wait, ml_request_over(q, req), msecs_to_jiffies(step_ms));
 		spin_lock_irqsave(&q->lock, flags);
 		if (!req->done && !q->dead && ml_queue_harvest(q))
 			wake_up_all(&q->wait);	/* an interrupt was lost */
@@ -215,6 +230,8 @@ static int ml_queue_wait(struct ml_queue *q, struct ml_request *req)
 			return -ENODEV;
 		if (virtqueue_is_broken(q->vq) || ml_config_broken(q->vdev))
 			return -EIO;
+		if (silent_ms && ml_queue_silent_ms(q) >= silent_ms && ml_request_withdrawn(req))
+			return -ECANCELED;
 	}
 }
 
@@ -245,7 +262,7 @@ static int ml_request_check(const struct ml_request *req)
 	return sum == le32_to_cpu(req->in.head.done_blocks) ? 0 : -EPROTO;
 }
 
-int ml_queue_call(struct ml_queue *q, struct ml_request *req)
+int ml_queue_call_briefly(struct ml_queue *q, struct ml_request *req, u32 silent_ms)
 {
 	unsigned long flags;
 	int rc = -ENODEV;
@@ -261,7 +278,7 @@ int ml_queue_call(struct ml_queue *q, struct ml_request *req)
 	if (rc)
 		return rc;
 
-	rc = ml_queue_wait(q, req);
+	rc = ml_queue_wait(q, req, READ_ONCE(q->withdraws) ? silent_ms : 0);
 	if (!rc)
 		rc = ml_request_check(req);
 
@@ -271,6 +288,11 @@ int ml_queue_call(struct ml_queue *q, struct ml_request *req)
 	wake_up_all(&q->wait);
 	spin_unlock_irqrestore(&q->lock, flags);
 	return rc;
+}
+
+int ml_queue_call(struct ml_queue *q, struct ml_request *req)
+{
+	return ml_queue_call_briefly(q, req, 0);
 }
 
 u32 ml_request_done(const struct ml_request *req, u32 i)

@@ -55,6 +55,7 @@ struct ml_queue {
 	unsigned long owed_since;	/* jiffies: it answered last, or owed nothing before */
 	u32 users;		/* calls that wait for an answer, under lock */
 	bool dead;		/* no more calls until ml_queue_start() */
+	bool withdraws;		/* MEMLEASE_F_WITHDRAW was negotiated */
 };
 
 /* Stopped, until ml_queue_start(). */
@@ -96,6 +97,13 @@ void ml_request_query(struct ml_request *req, u32 n);
  * earlier use of req is still with the device.
  */
 int ml_queue_call(struct ml_queue *q, struct ml_request *req);
+
+/*
+ * The same about spans, but where the host gives no answer for so long the request is withdrawn, if
+ * the host has not begun to carry it out: -ECANCELED then. It never will, but req stays with
+ * the device until the host is back.
+ */
+int ml_queue_call_briefly(struct ml_queue *q, struct ml_request *req, u32 silent_ms);
 
 /*
  * Of a request about spans that was answered: slots done of span i and of all, and

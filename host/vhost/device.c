@@ -27,7 +27,7 @@ uint64_t device_features(void)
 	return 1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_INDIRECT_DESC |
 	       1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VHOST_USER_F_PROTOCOL_FEATURES |
 	       1ULL << MEMLEASE_F_REPORTING | 1ULL << MEMLEASE_F_STATS |
-	       1ULL << MEMLEASE_F_QUERY;
+	       1ULL << MEMLEASE_F_QUERY | 1ULL << MEMLEASE_F_WITHDRAW;
 }
 
 uint64_t device_protocol_features(void)

@@ -296,6 +296,20 @@ static int guarded_store16(uint16_t *to, uint16_t value)
 	return 0;
 }
 
+static int guarded_swap32(uint32_t *word, uint32_t *from, uint32_t to)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 0))
+		return -EFAULT;
+	ml_bus_guard(&here);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_compare_exchange_n(word, from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ml_bus_guard(NULL);
+	return 0;
+}
+
 int gmem_read(struct gmem *g, struct gmem_span span, uint64_t at, void *to, size_t len)
 {
 	uint8_t *p;
@@ -331,4 +345,20 @@ int gmem_store16(struct gmem *g, struct gmem_span span, uint64_t at, uint16_t va
 	int r = gmem_at(g, span, at, sizeof(value), &p);
 
 	return r < 0 ? r : guarded_store16((uint16_t *)(void *)p, htole16(value));
+}
+
+int gmem_swap32(struct gmem *g, struct gmem_span span, uint64_t at, uint32_t from, uint32_t to,
+		uint32_t *was)
+{
+	uint32_t le = htole32(from);
+	uint8_t *p;
+	int r = gmem_at(g, span, at, sizeof(le), &p);
+
+	assert((span.off + at) % sizeof(le) == 0);
+	if (r == 0)
+		r = guarded_swap32((uint32_t *)(void *)p, &le, htole32(to));
+	/* Where it was swapped the word that was expected is the one that was there. */
+	if (r == 0)
+		*was = le32toh(le);
+	return r;
 }

@@ -101,5 +101,11 @@ int gmem_write(struct gmem *g, struct gmem_span span, uint64_t at, const void *f
 /* 16 bits, little-endian, ordered: acquire and release. The same errors. */
 int gmem_load16(struct gmem *g, struct gmem_span span, uint64_t at, uint16_t *to);
 int gmem_store16(struct gmem *g, struct gmem_span span, uint64_t at, uint16_t value);
+/*
+ * 32 bits, little-endian: what was there, and if that was `from`, now `to`, in one step. span.off + at is a
+ * multiple of 4. The same errors.
+ */
+int gmem_swap32(struct gmem *g, struct gmem_span span, uint64_t at, uint32_t from, uint32_t to,
+		uint32_t *was);
 
 #endif /* ML_VHOST_GMEM_H */

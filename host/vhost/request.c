@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 /* Rings of all queues, an indirect table, the chain's buffers. */
@@ -50,6 +51,35 @@ static int request_check(struct request_job *job, const struct request_env *env,
 	return *reason ? -EPROTO : 0;
 }
 
+static bool has_extents(enum memlease_request_type type)
+{
+	return type != MEMLEASE_REQ_STATS && type != MEMLEASE_REQ_QUERY;
+}
+
+/* Has the driver withdrawn it? If not, from now on it cannot any more. */
+static int request_claim(struct request_job *job, const struct request_env *env,
+			 enum memlease_broken *reason, struct ml_why *why)
+{
+	uint32_t was;
+	int r;
+
+	if (!(env->features & 1ULL << MEMLEASE_F_WITHDRAW) || !has_extents(job->req.type))
+		return 0;
+	r = virtq_swap32(&job->chain, env->gmem, offsetof(struct memlease_response, done_blocks),
+			 MEMLEASE_OPEN, MEMLEASE_BEGUN, &was);
+	if (r == -EINVAL) {
+		*reason = MEMLEASE_BROKEN_LENGTH;
+		return ml_refuse(why, -EPROTO,
+				 "done_blocks of a response does not lie in one descriptor at a multiple of 4");
+	}
+	if (r == 0 && was == MEMLEASE_WITHDRAWN) {
+		job->piece = job->req.pieces;
+		for (uint32_t i = 0; i < job->req.count; i++)
+			job->reason[i] = MEMLEASE_WHY_WITHDRAWN;
+	}
+	return r;
+}
+
 static int request_begin(struct request_job *job, const struct request_env *env,
 			 enum memlease_broken *reason, struct ml_why *why)
 {
@@ -67,6 +97,9 @@ static int request_begin(struct request_job *job, const struct request_env *env,
 	job->piece_done = 0;
 	memset(job->done, 0, sizeof(job->done));
 	memset(job->reason, 0, sizeof(job->reason));
+	r = request_claim(job, env, reason, why);
+	if (r < 0)
+		return r;
 	job->active = true;
 	return 0;
 }
@@ -192,7 +225,7 @@ static int request_answer(struct request_job *job, const struct request_env *env
 	out.head.cookie = htole64(req->cookie);
 	if (req->type == MEMLEASE_REQ_QUERY)
 		answer_figures(job, env, &out);
-	else if (req->type != MEMLEASE_REQ_STATS)
+	else if (has_extents(req->type))
 		answer_extents(job, &out);
 	r = virtq_write(&job->chain, env->gmem, &out, len);
 	if (r == 0)

@@ -272,6 +272,18 @@ int virtq_write(const struct virtq_chain *c, struct gmem *g, const void *from, s
 	return len == 0 ? 0 : -EFAULT;
 }
 
+int virtq_swap32(const struct virtq_chain *c, struct gmem *g, uint64_t at, uint32_t from,
+		 uint32_t to, uint32_t *was)
+{
+	unsigned int i = c->reads;
+
+	while (i < c->spans && at >= c->span[i].len)
+		at -= c->span[i++].len;
+	if (i == c->spans || c->span[i].len - at < sizeof(*was) || (c->span[i].off + at) % sizeof(*was))
+		return -EINVAL;
+	return gmem_swap32(g, c->span[i], at, from, to, was);
+}
+
 int virtq_ready(struct virtq *v, const struct virtq_chain *c, struct gmem *g, size_t len)
 {
 	int r = gmem_ready(g, v->used);

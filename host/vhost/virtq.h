@@ -80,6 +80,12 @@ int virtq_next(struct virtq *v, struct gmem *g, struct virtq_chain *out, struct 
 /* Gather the readable part's first len bytes; scatter to the writable part. */
 int virtq_read(const struct virtq_chain *c, struct gmem *g, void *to, size_t len);
 int virtq_write(const struct virtq_chain *c, struct gmem *g, const void *from, size_t len);
+/*
+ * The 32-bit word at byte `at` of the writable part, as gmem_swap32(). -EINVAL: it does not lie
+ * in one descriptor, at a multiple of 4.
+ */
+int virtq_swap32(const struct virtq_chain *c, struct gmem *g, uint64_t at, uint32_t from,
+		 uint32_t to, uint32_t *was);
 /* Everything that virtq_write(len) and virtq_complete() write is resident? As gmem_ready(). */
 int virtq_ready(struct virtq *v, const struct virtq_chain *c, struct gmem *g, size_t len);
 

@@ -11,6 +11,11 @@
 #define ML_RUN_SUBDIR "memlease"
 #define ML_CONTROL_SOCKET "control.sock"	/* in that directory */
 
+/* Files of a VM beside each other, of its name and one of these. */
+#define ML_VHOST_SOCKET_TAIL ".vhost.sock"
+#define ML_QMP_SOCKET_TAIL ".qmp.sock"
+#define ML_UNSTARTED_TAIL ".unstarted"	/* there until its QEMU has connected */
+
 /* A VM's share when the pool is short: from 1 on. */
 #define ML_WEIGHT_MAX 10000
 #define ML_WEIGHT_DEFAULT 100

@@ -13,6 +13,7 @@
 #include "suggest.h"
 
 #define SUGGEST_VMS_MAX 1024
+#define DAEMON_STUCK "; is the daemon stuck? its log may say"
 
 const char *cli_socket_path(const char *given, char *buf, size_t size)
 {
@@ -46,7 +47,7 @@ struct qmp *cli_connect(const char *socket)
 	else if (err == -EACCES)
 		cli_error("%s; it is the daemon's user who may use it, try as root", why.text);
 	else
-		cli_error("%s", why.text);
+		cli_error("%s%s", why.text, err == -ETIMEDOUT ? DAEMON_STUCK : "");
 	return NULL;
 }
 
@@ -78,14 +79,13 @@ static void complain_no_vm(struct qmp *c, const char *name)
 }
 
 /* The daemon's complaint, which begins with its command's name, in the name of the verb. */
-static void pass_on(const char *command, const char *text)
+static void pass_on(const char *command, const char *text, int err)
 {
 	size_t len = strlen(command);
 
 	if (!strncmp(text, command, len) && !strncmp(text + len, ": ", 2))
-		cli_error("%s: %s", cli_verb, text + len + 2);
-	else
-		cli_error("%s: %s", cli_verb, text);
+		text += len + 2;
+	cli_error("%s: %s%s", cli_verb, text, err == -ETIMEDOUT ? DAEMON_STUCK : "");
 }
 
 json_t *cli_call_timeout(struct qmp *c, const char *command, json_t *arguments, int timeout_ms)
@@ -100,7 +100,7 @@ json_t *cli_call_timeout(struct qmp *c, const char *command, json_t *arguments, 
 	if (name && !strcmp(qmp_error_class(c), "DeviceNotFound"))
 		complain_no_vm(c, name);
 	else
-		pass_on(command, qmp_error(c));
+		pass_on(command, qmp_error(c), err);
 	return NULL;
 }
 

@@ -180,6 +180,13 @@ static int is_running(struct qmp *daemon, const char *name)
 	return !strcmp(vm.state, "running");
 }
 
+/* One that has not started yet may not heed SIGTERM, and has nothing to lose. */
+static void end_child(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 int launch_detached(const struct words *qemu, struct qmp *daemon, const char *name, const char *log)
 {
 	uint64_t end = ml_boot_ns(&ml_clock_real) + LAUNCH_TIMEOUT_MS * 1000000ULL;
@@ -196,8 +203,7 @@ int launch_detached(const struct words *qemu, struct qmp *daemon, const char *na
 			return CLI_FAILED;
 		}
 		if (held_signal) {
-			kill(child, SIGTERM);
-			waitpid(child, &status, 0);
+			end_child(child);
 			cli_error("run: ended by signal %d before the VM ran", held_signal);
 			return CLI_FAILED;
 		}
@@ -210,8 +216,10 @@ int launch_detached(const struct words *qemu, struct qmp *daemon, const char *na
 		}
 		usleep(POLL_US);
 	} while (ml_boot_ns(&ml_clock_real) < end);
-	cli_error("run: QEMU (process %d) has not reached the daemon after %d s; see %s and 'memlease status %s', and end it by 'kill %d'",
-		  (int)child, LAUNCH_TIMEOUT_MS / 1000, log, name, (int)child);
+	/* Its VM is forgotten: it would come for the next one of that name. */
+	end_child(child);
+	cli_error("run: QEMU (process %d) had not reached the daemon after %d s and was ended; see %s",
+		  (int)child, LAUNCH_TIMEOUT_MS / 1000, log);
 	return CLI_FAILED;
 }
 

@@ -29,7 +29,8 @@ int launch_foreground(const struct words *qemu);
 
 /*
  * Run QEMU in a session of its own, its messages in the file log, and wait until
- * the daemon says that the VM runs. Complains. Exit status. A signal that is held ends QEMU.
+ * the daemon says that the VM runs. Complains. Exit status. A signal that is held ends QEMU, and
+ * so does LAUNCH_TIMEOUT_MS.
  */
 int launch_detached(const struct words *qemu, struct qmp *daemon, const char *name, const char *log);
 

@@ -16,6 +16,7 @@
 #include "../../proto/memlease_ioctl.h"
 #include "../base/block.h"
 #include "../base/cleanup.h"
+#include "../base/terms.h"
 #include "qemu_jail.h"
 
 #define CONSOLE_LOG_SET 99	/* of -add-fd; the user may have others */
@@ -50,13 +51,13 @@ static bool extra_has(const struct qemu_spec *spec, const char *option)
 
 char *qemu_side_file(const struct vm_view *vm, const char *suffix)
 {
-	static const char tail[] = "qmp.sock";
+	static const char tail[] = ML_QMP_SOCKET_TAIL;
 	size_t len = strlen(vm->qmp_socket);
 	char *path;
 
 	if (len > strlen(tail) && !strcmp(vm->qmp_socket + len - strlen(tail), tail))
 		len -= strlen(tail);
-	return asprintf(&path, "%.*s%s", (int)len, vm->qmp_socket, suffix) < 0 ? NULL : path;
+	return asprintf(&path, "%.*s.%s", (int)len, vm->qmp_socket, suffix) < 0 ? NULL : path;
 }
 
 /*
@@ -98,6 +99,23 @@ static int add_backend(const char *id, const char *path, uint64_t blocks, struct
 	words_optf(out, "-object",
 		   "memory-backend-file,id=%s,size=%" PRIu64 "M,mem-path=%s,share=on,align=%s,prealloc=off,reserve=off",
 		   id, blocks * ML_MIB_PER_BLOCK, quoted, blocks % ML_BLOCKS_PER_GIB ? "2M" : "1G");
+	return 0;
+}
+
+/*
+ * Ahead of all sockets, which QEMU would put in the place of those of a QEMU that runs: a file
+ * that is there until the VM has one.
+ */
+static int add_once(const struct vm_view *vm, struct words *out)
+{
+	ml_autofree char *file = NULL;
+
+	if (!vm->unstarted_path || !vm->unstarted_path[0])
+		return 0;
+	file = double_commas(vm->unstarted_path);
+	if (!file)
+		return -ENOMEM;
+	words_optf(out, "-chardev", "file,id=once,path=/dev/null,input-path=%s", file);
 	return 0;
 }
 
@@ -203,7 +221,9 @@ int qemu_args(const struct vm_view *vm, const struct qemu_spec *spec, struct wor
 	int err;
 
 	add_machine(vm, spec, out);
-	err = add_memory(vm, out);
+	err = add_once(vm, out);
+	if (!err)
+		err = add_memory(vm, out);
 	if (!err)
 		err = add_monitor(vm, out);
 	words_optf(out, "-device", "virtio-rng-pci");

@@ -12,11 +12,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "../base/cleanup.h"
 #include "../base/clock.h"
 
 #define READ_CHUNK_BYTES 65536
+#define CONNECT_POLL_US 20000
 
 struct qmp {
 	int fd;
@@ -62,9 +64,7 @@ static int wait_for(struct qmp *c, short events, uint64_t deadline)
 		return errno == EINTR ? -EINTR : qmp_fail(c, -errno, "%s: %s", c->path,
 							  strerror(errno));
 	if (!n)
-		return qmp_fail(c, -ETIMEDOUT,
-				"%s: no answer in time; is the daemon stuck? its log may say",
-				c->path);
+		return qmp_fail(c, -ETIMEDOUT, "%s: no answer in time", c->path);
 	return 0;
 }
 
@@ -281,7 +281,20 @@ static int negotiate(struct qmp *c, int timeout_ms)
 	return err;
 }
 
-static int connect_to(struct qmp *c, const char *path)
+/* Where as many wait already as the other side has places for, one more waits until it takes them. */
+static int connect_by(struct qmp *c, const struct sockaddr_un *addr, uint64_t deadline)
+{
+	while (connect(c->fd, (const struct sockaddr *)addr, sizeof(*addr))) {
+		if (errno != EAGAIN && errno != EINTR)
+			return qmp_fail(c, -errno, "%s: %s", c->path, strerror(errno));
+		if (ml_boot_ns(&ml_clock_real) >= deadline)
+			return qmp_fail(c, -ETIMEDOUT, "%s: no answer in time", c->path);
+		usleep(CONNECT_POLL_US);
+	}
+	return 0;
+}
+
+static int connect_to(struct qmp *c, const char *path, int timeout_ms)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
@@ -291,12 +304,10 @@ static int connect_to(struct qmp *c, const char *path)
 				sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
 	strcpy(c->path, path);
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0)
 		return qmp_fail(c, -errno, "socket: %s", strerror(errno));
-	if (connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)))
-		return qmp_fail(c, -errno, "%s: %s", path, strerror(errno));
-	return 0;
+	return connect_by(c, &addr, deadline_ns(timeout_ms));
 }
 
 int qmp_open(const char *path, int timeout_ms, struct qmp **out, struct ml_why *why)
@@ -311,7 +322,7 @@ int qmp_open(const char *path, int timeout_ms, struct qmp **out, struct ml_why *
 	c->events = json_array();
 	if (!c->events)
 		return -ENOMEM;
-	err = connect_to(c, path);
+	err = connect_to(c, path, timeout_ms);
 	if (!err)
 		err = negotiate(c, timeout_ms);
 	if (err) {

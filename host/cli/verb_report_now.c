@@ -10,6 +10,7 @@
 #include "args.h"
 #include "ask.h"
 #include "exit.h"
+#include "silence.h"
 #include "units.h"
 #include "verb.h"
 #include "view.h"

@@ -21,6 +21,7 @@
 #include "qemu_jail.h"
 #include "units.h"
 #include "verb.h"
+#include "when.h"
 
 #define CPUS_MAX 255
 
@@ -117,13 +118,17 @@ static void forget_vm(const struct options *r, const char *uuid, const char *wha
 /* The line, and that the VM is there without a QEMU. If that cannot be told, it must not be. */
 static int print_line(const struct options *r, const struct vm_view *vm, const struct words *qemu)
 {
+	char when[WHEN_TEXT_MAX], until[WHEN_TEXT_MAX + 8] = " until it ends";
+
 	words_print_quoted(qemu, stdout, true);
 	if (cli_flush()) {
 		forget_vm(r, vm->uuid, "QEMU's command line could not be printed");
 		return CLI_FAILED;
 	}
-	cli_error("run: VM '%s' is registered, is billed from now on, and waits for this QEMU; 'memlease stop %s' forgets it",
-		  r->name, r->name);
+	if (vm->lapses_ms)
+		snprintf(until, sizeof(until), " until %s", when_format_minute(vm->lapses_ms, when));
+	cli_error("run: VM '%s' is registered and waits for this QEMU; what it was promised is held for it and is billed%s; 'memlease stop %s' forgets it",
+		  r->name, until, r->name);
 	return CLI_OK;
 }
 
@@ -293,7 +298,7 @@ static const struct arg_opt opts[] = {
 	{ .name = "uid-base", .kind = ARG_INT, .at = AT(uid_base), .value = "N", .max = QEMU_UID_BASE_MAX,
 	  .help = "as root: QEMU becomes user N + the VM's number, 1879048192 unless given; 0: it stays root" },
 	{ .name = "print", .kind = ARG_FLAG, .at = AT(print),
-	  .help = "register the VM, which is billed from then on, and print QEMU's command line" },
+	  .help = "register the VM, whose memory is held for its QEMU for a while, and billed, and print QEMU's command line" },
 	{ .name = "detach", .kind = ARG_FLAG, .at = AT(detach),
 	  .help = "return when the VM runs; its console is a socket and a log" },
 	{ .name = "qemu", .kind = ARG_TEXT, .at = AT(qemu.qemu), .value = "PATH",

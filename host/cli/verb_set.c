@@ -14,6 +14,7 @@
 #include "args.h"
 #include "ask.h"
 #include "exit.h"
+#include "silence.h"
 #include "units.h"
 #include "verb.h"
 #include "view.h"
@@ -90,7 +91,7 @@ static void print_progress(const struct vm_view *vm, bool last)
 /* What became of the target, as exit status. */
 static int judge(const struct vm_view *vm, uint64_t seq)
 {
-	char committed[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX];
+	char committed[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX], silence[VIEW_TEXT_MAX];
 
 	size_format_blocks(vm->committed_blocks, committed);
 	size_format_blocks(vm->target_blocks, target);
@@ -104,8 +105,10 @@ static int judge(const struct vm_view *vm, uint64_t seq)
 		cli_error("set: %s came down to %s of %s; the rest is in use, %s of it in memory that its kernel uses itself. The target stands, and it goes on trying as memory is freed",
 			  vm->name, committed, target, size_format_blocks(vm->guest.kernel_blocks, kernel));
 	else
-		cli_error("set: the guest of %s has not answered within the deadline; committed is %s. Has it the driver? 'memlease status %s' says what it last sent",
-			  vm->name, committed, vm->name);
+		cli_error("set: the guest of %s has not answered within the deadline: %s; committed is %s, and 'memlease status %s' says how far it comes",
+			  vm->name, vm_silence(vm, ml_wall_ms(&ml_clock_real), silence)[0] ||
+			  vm_halted(vm, silence)[0] ? silence : "it was heard of lately, and may still be at it",
+			  committed, vm->name);
 	return CLI_PARTLY;
 }
 

@@ -10,6 +10,7 @@
 #include "args.h"
 #include "ask.h"
 #include "exit.h"
+#include "silence.h"
 #include "units.h"
 #include "verb.h"
 #include "view.h"
@@ -124,9 +125,10 @@ static void print_pool(const struct pool_view *p)
 	print_notices(p);
 }
 
-static void print_target(const struct vm_view *vm, int64_t now_ms)
+/* silence: why the guest does not answer, or "". */
+static void print_target(const struct vm_view *vm, const char *silence)
 {
-	char size[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX], silence[VIEW_TEXT_MAX];
+	char size[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
 	const char *how = "the guest is shrinking";
 
 	if (!vm->has_target) {
@@ -137,7 +139,7 @@ static void print_target(const struct vm_view *vm, int64_t now_ms)
 		how = "met";
 	else if (!strcmp(vm->target_state, "partly"))
 		how = "met in part: the rest is in use";
-	else if (vm_silence(vm, now_ms, silence)[0])
+	else if (silence[0])
 		how = silence;
 	line("target", "%s within %s: %s", size_format_blocks(vm->target_blocks, size),
 	     span_format(vm->target_deadline_ms * 1000000, span), how);
@@ -150,13 +152,37 @@ static void print_memory(const struct vm_view *vm)
 	line("resident", "%s, %s of it boot memory; at most %s so far",
 	     size_format_blocks(vm->resident_blocks, a), size_format_blocks(vm->boot_resident_blocks, b),
 	     size_format_blocks(vm->peak_resident_blocks, c));
-	line("committed", "%s: boot memory of %s, and %s of the window of %s",
-	     size_format_blocks(vm->committed_blocks, a), size_format_blocks(vm->boot_blocks, b),
-	     size_format_blocks(vm->committed_blocks > vm->boot_blocks ?
-				vm->committed_blocks - vm->boot_blocks : 0, c),
-	     size_format_blocks(vm->window_blocks, (char[SIZE_TEXT_MAX]){ 0 }));
+	if (vm->lapsed)
+		line("committed", "nothing: it never started");
+	else
+		line("committed", "%s: boot memory of %s, and %s of the window of %s",
+		     size_format_blocks(vm->committed_blocks, a), size_format_blocks(vm->boot_blocks, b),
+		     size_format_blocks(vm->committed_blocks > vm->boot_blocks ?
+					vm->committed_blocks - vm->boot_blocks : 0, c),
+		     size_format_blocks(vm->window_blocks, (char[SIZE_TEXT_MAX]){ 0 }));
 	line("limit", "%s, guarantee %s, weight %" PRIu64, size_format_blocks(vm->limit_blocks, a),
 	     size_format_blocks(vm->guarantee_blocks, b), vm->weight);
+}
+
+/* Of a VM that has had no QEMU: what it holds until one comes. */
+static void print_start(const struct vm_view *vm)
+{
+	char boot[SIZE_TEXT_MAX], guarantee[SIZE_TEXT_MAX], when[WHEN_TEXT_MAX];
+
+	if (strcmp(vm->state, "defined"))
+		return;
+	size_format_blocks(vm->boot_blocks, boot);
+	size_format_blocks(vm->guarantee_blocks, guarantee);
+	if (vm->lapsed)
+		line("start", "no QEMU came in time, so it holds nothing and is not billed; its QEMU is let in if there is room for boot memory of %s and a guarantee of %s then",
+		     boot, guarantee);
+	else if (vm->lapses_ms)
+		line("start", "until %s boot memory and guarantee are held for its QEMU, and billed; nothing after that",
+		     when_format_minute(vm->lapses_ms, when));
+	else
+		line("start", "boot memory and guarantee are held for its QEMU, and billed");
+	if (vm->refused[0])
+		line("refused", "%s", vm->refused);
 }
 
 static void print_touches(const struct vm_view *vm)
@@ -166,7 +192,7 @@ static void print_touches(const struct vm_view *vm)
 	line("touches", "%" PRIu64 " first touches; %s reported free", vm->touches,
 	     size_format_blocks(vm->reported_blocks, a));
 	if (vm->waiting_touches)
-		line("waiting", "%" PRIu64 " touch%s now: the pool is empty, the VM stands still until others give memory back",
+		line("waiting", "%" PRIu64 " touch%s now: the VM stands still until there is memory for what it touched; 'memlease status' says why there is none",
 		     vm->waiting_touches, vm->waiting_touches == 1 ? "" : "es");
 	if (vm->waited_touches)
 		line("waited", "%" PRIu64 " touch%s, %s in all, %s the longest", vm->waited_touches,
@@ -184,13 +210,12 @@ static const char *not_reported(const char *why)
 	return "off: the guest's kernel cannot report free memory; what it frees stays backed, and billed";
 }
 
-static void print_guest(const struct vm_view *vm, int64_t now_ms)
+static void print_guest(const struct vm_view *vm, int64_t now_ms, const char *silence)
 {
 	const struct guest_view *g = &vm->guest;
-	char silence[VIEW_TEXT_MAX];
 	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], c[SIZE_TEXT_MAX], d[SIZE_TEXT_MAX], span[SIZE_TEXT_MAX];
 
-	if (vm_silence(vm, now_ms, silence)[0])
+	if (silence[0])
 		line("no answer", "%s", silence);
 	if (!g->known)
 		return;
@@ -209,23 +234,25 @@ static void print_guest(const struct vm_view *vm, int64_t now_ms)
 static void print_vm(const struct vm_view *vm)
 {
 	int64_t now_ms = ml_wall_ms(&ml_clock_real);
-	char when[WHEN_TEXT_MAX];
+	char when[WHEN_TEXT_MAX], silence[VIEW_TEXT_MAX];
 
+	vm_silence(vm, now_ms, silence);
 	printf("%s, tenant %s, plan %s: ", vm->name, vm->tenant, vm->plan);
 	if (!strcmp(vm->state, "running"))
 		printf("running, QEMU is process %" PRIu64 "\n", vm->pid);
 	else if (!strcmp(vm->state, "detached"))
 		printf("QEMU is process %" PRIu64 ", its connection is down; memory and meter go on\n", vm->pid);
 	else if (!strcmp(vm->state, "defined"))
-		printf("waiting for its QEMU\n");
+		printf("never started, waiting for its QEMU since %s\n", when_format_minute(vm->created_ms, when));
 	else
 		printf("%s\n", vm->state);
 	if (vm->broken[0])
 		line("BROKEN", "%s; it keeps its memory, and borrows and reports none until it is reset", vm->broken);
 	print_memory(vm);
-	print_target(vm, now_ms);
+	print_start(vm);
+	print_target(vm, silence);
 	print_touches(vm);
-	print_guest(vm, now_ms);
+	print_guest(vm, now_ms, silence);
 	line("since", "%s, uuid %s", when_format_minute(vm->created_ms, when), vm->uuid);
 	line("sockets", "%s\n  %-12s %s", vm->vhost_socket, "", vm->qmp_socket);
 	line("files", "%s\n  %-12s %s", vm->boot_path, "", vm->window_path);

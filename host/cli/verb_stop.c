@@ -12,6 +12,7 @@
 #include "args.h"
 #include "ask.h"
 #include "exit.h"
+#include "silence.h"
 #include "verb.h"
 #include "view.h"
 
@@ -48,23 +49,49 @@ static int wait_gone(struct qmp *c, const char *name, const char *uuid, int64_t 
 	return 0;
 }
 
+/* Why a VM may not see its power button, to go behind what is said of it; or "". */
+static const char *reason(const struct vm_view *vm, char text[VIEW_TEXT_MAX + 2])
+{
+	char why[VIEW_TEXT_MAX] = "it stands still until there is memory for what it touched";
+
+	if (!vm->waiting_touches)
+		vm_halted(vm, why);
+	snprintf(text, VIEW_TEXT_MAX + 2, "%s%s", why[0] ? ": " : "", why);
+	return text;
+}
+
 /* Press the power button. 0, or -1 after a complaint. */
 static int powerdown(const struct vm_view *vm)
 {
 	auto_qmp struct qmp *qmp = NULL;
 	auto_json json_t *ret = NULL;
+	char because[VIEW_TEXT_MAX + 2];
 	struct ml_why why;
+	int err = qmp_open(vm->qmp_socket, QMP_TIMEOUT_MS, &qmp, &why);
 
-	if (qmp_open(vm->qmp_socket, QMP_TIMEOUT_MS, &qmp, &why)) {
-		cli_error("stop: QEMU's monitor does not answer (%s); 'memlease stop %s --force' ends the VM without it",
-			  why.text, vm->name);
-		return -1;
-	}
-	if (qmp_call(qmp, "system_powerdown", NULL, QMP_TIMEOUT_MS, &ret)) {
+	if (!err && (err = qmp_call(qmp, "system_powerdown", NULL, QMP_TIMEOUT_MS, &ret)) == -EREMOTEIO) {
 		cli_error("stop: QEMU refuses to press the power button: %s", qmp_error(qmp));
 		return -1;
 	}
+	if (err) {
+		cli_error("stop: QEMU's monitor does not answer (%s)%s; 'memlease stop %s --force' ends the VM without it",
+			  qmp ? qmp_error(qmp) : why.text, reason(vm, because), vm->name);
+		return -1;
+	}
 	return 0;
+}
+
+/* It has not ended in time: say what it is doing instead. */
+static void complain_runs(struct qmp *c, const struct vm_view *then, int64_t timeout_ms)
+{
+	auto_json json_t *json = NULL;
+	char because[VIEW_TEXT_MAX + 2];
+	struct vm_view vm = *then;
+
+	if (!qmp_call(c, "query-vm", cli_name_args(then->name), CLI_CALL_TIMEOUT_MS, &json))
+		vm_view(json, &vm);
+	cli_error("stop: %s still runs after %" PRId64 " s%s; wait longer by --timeout, or end it by 'memlease stop %s --force'",
+		  then->name, timeout_ms / 1000, reason(&vm, because), then->name);
 }
 
 static int stop_gently(struct qmp *c, const struct vm_view *vm, int64_t timeout_ms)
@@ -81,8 +108,7 @@ static int stop_gently(struct qmp *c, const struct vm_view *vm, int64_t timeout_
 		return CLI_OK;
 	}
 	if (!gone)
-		cli_error("stop: %s still runs after %" PRId64 " s; wait longer by --timeout, or end it by 'memlease stop %s --force'",
-			  vm->name, timeout_ms / 1000, vm->name);
+		complain_runs(c, vm, timeout_ms);
 	return CLI_FAILED;
 }
 

@@ -120,6 +120,7 @@ void vm_view(const json_t *json, struct vm_view *out)
 		.window_path = get_text(json, "window-path"),
 		.vhost_socket = get_text(json, "vhost-socket"),
 		.qmp_socket = get_text(json, "qmp-socket"),
+		.unstarted_path = get_text(json, "unstarted-path"),
 		.pid = get_u64(json, "pid"),
 		.weight = get_u64(json, "weight"),
 		.number = get_u64(json, "number"),
@@ -142,6 +143,9 @@ void vm_view(const json_t *json, struct vm_view *out)
 		.wait_ns = get_u64(json, "wait-ns"),
 		.longest_wait_ns = get_u64(json, "longest-wait-ns"),
 		.created_ms = (int64_t)get_u64(json, "created"),
+		.lapsed = json_is_true(json_object_get(json, "lapsed")),
+		.lapses_ms = (int64_t)get_u64(json, "lapses"),
+		.refused = get_text(json, "refused"),
 	};
 	guest_view(json_object_get(json, "guest"), &out->guest);
 }
@@ -159,7 +163,7 @@ unsigned int view_percent(uint64_t part, uint64_t whole)
 	return (unsigned int)((unsigned __int128)part * 100 / whole);
 }
 
-const char *vm_silence(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX])
+const char *vm_unheard(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX])
 {
 	char span[SIZE_TEXT_MAX];
 
@@ -176,6 +180,21 @@ const char *vm_silence(const struct vm_view *vm, int64_t now_ms, char text[VIEW_
 	return text;
 }
 
+/* Of a VM that has had no QEMU. */
+static void unstarted_remark(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX])
+{
+	uint64_t age_ms = vm->created_ms && now_ms > vm->created_ms ? (uint64_t)(now_ms - vm->created_ms) : 0;
+	char span[SIZE_TEXT_MAX];
+
+	span_format(age_ms * 1000000, span);
+	if (vm->refused[0])
+		snprintf(text, VIEW_TEXT_MAX, "never started: its QEMU was refused, 'memlease status %s' says why", vm->name);
+	else if (vm->lapsed)
+		snprintf(text, VIEW_TEXT_MAX, "never started in %s: holds nothing until its QEMU comes", span);
+	else
+		snprintf(text, VIEW_TEXT_MAX, "never started, waiting for its QEMU for %s", span);
+}
+
 const char *vm_remark(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX])
 {
 	char size[SIZE_TEXT_MAX], silence[VIEW_TEXT_MAX];
@@ -187,13 +206,13 @@ const char *vm_remark(const struct vm_view *vm, int64_t now_ms, char text[VIEW_T
 		snprintf(text, VIEW_TEXT_MAX, "%" PRIu64 " touch%s waiting for memory",
 			 vm->waiting_touches, vm->waiting_touches == 1 ? "" : "es");
 	else if (!strcmp(vm->state, "defined"))
-		snprintf(text, VIEW_TEXT_MAX, "waiting for its QEMU");
+		unstarted_remark(vm, now_ms, text);
 	else if (!strcmp(vm->state, "detached"))
 		snprintf(text, VIEW_TEXT_MAX, "QEMU's connection is down");
 	else if (vm->has_target && strcmp(vm->target_state, "met"))
 		snprintf(text, VIEW_TEXT_MAX, "target %s: %s",
 			 size_format_blocks(vm->target_blocks, size),
 			 !strcmp(vm->target_state, "partly") ? "met in part" :
-			 vm_silence(vm, now_ms, silence)[0] ? "no answer from the guest" : "shrinking");
+			 vm_unheard(vm, now_ms, silence)[0] ? "no answer from the guest" : "shrinking");
 	return text;
 }

@@ -41,6 +41,7 @@ struct guest_view {
 struct vm_view {
 	const char *name, *uuid, *tenant, *plan, *state, *target_state, *broken;
 	const char *boot_path, *window_path, *vhost_socket, *qmp_socket;
+	const char *unstarted_path;	/* "": an older daemon, which has no such file */
 	uint64_t pid, weight;
 	uint64_t number;	/* which no other VM has as long as this one is there */
 	uint64_t boot_blocks, window_blocks, limit_blocks, guarantee_blocks;
@@ -50,6 +51,9 @@ struct vm_view {
 	uint64_t touches, reported_blocks, waiting_touches, waited_touches;
 	uint64_t wait_ns, longest_wait_ns;
 	int64_t created_ms;
+	bool lapsed;		/* no QEMU came in time: it holds nothing, and is not billed */
+	int64_t lapses_ms;	/* when that will be so, or 0 */
+	const char *refused;	/* why its QEMU could not start */
 	struct guest_view guest;
 };
 
@@ -71,9 +75,10 @@ unsigned int view_percent(uint64_t part, uint64_t whole);
 
 /*
  * Why no answer is to be had of a VM's guest at this time (wall clock, ms), as a clause; ""
- * where one is. A driver sends statistics every 10 s at least.
+ * where one is. By what the daemon knows: silence.h has who finds out more. A driver sends
+ * statistics every 10 s at least.
  */
-const char *vm_silence(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX]);
+const char *vm_unheard(const struct vm_view *vm, int64_t now_ms, char text[VIEW_TEXT_MAX]);
 
 /*
  * One short remark on a VM for tables: what an operator should look at first,

@@ -32,6 +32,8 @@ static const struct event_kind kinds[] = {
 	[LEND_EV_SET_ASIDE] = { "SET_ASIDE", false, true },
 	[LEND_EV_ORPHAN] = { "ORPHAN", true, true },
 	[LEND_EV_ORPHAN_ENDED] = { "ORPHAN_ENDED", true, true },
+	[LEND_EV_VM_LAPSED] = { "VM_LAPSED", true, false },
+	[LEND_EV_START_REFUSED] = { "START_REFUSED", true, true },
 	[LEND_EV_SETTING] = { "SETTING_REFUSED", false, true },
 };
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../base/cleanup.h"
+#include "../base/terms.h"
 #include "../base/log.h"
 #include "../base/walk.h"
 
@@ -128,7 +129,7 @@ int ctl_listen(const char *path, uid_t uid, gid_t gid)
 int ctl_vhost_path(const char *vm_dir, const char *vm, char *path, size_t size)
 {
 	struct sockaddr_un addr;
-	int len = snprintf(path, size, "%s/%s.vhost.sock", vm_dir, vm);
+	int len = snprintf(path, size, "%s/%s" ML_VHOST_SOCKET_TAIL, vm_dir, vm);
 
 	return len < 0 || (size_t)len >= size || (size_t)len >= sizeof(addr.sun_path) ?
 		-ENAMETOOLONG : 0;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "../base/cleanup.h"
+#include "../base/terms.h"
 #include "../base/wide.h"
 #include "json_number.h"
 
@@ -137,18 +138,26 @@ static void add_meter(json_t *to, const struct vm_status *vm)
 	json_object_set_new(to, "created", json_integer(vm->created_wall_ms));
 }
 
+static void add_start(json_t *to, const struct vm_status *vm)
+{
+	json_object_set_new(to, "lapsed", json_boolean(vm->lapsed));
+	json_object_set_new(to, "lapses", vm->lapses_wall_ms ?
+			    json_integer(vm->lapses_wall_ms) : json_null());
+	json_object_set_new(to, "refused", json_string(vm->refused));
+}
+
 static void add_paths(json_t *to, const struct ctl_config *config, struct lend_vm *vm)
 {
-	static const char *const keys[] = { "vhost-socket", "qmp-socket" };
-	static const char *const tails[] = { "vhost.sock", "qmp.sock" };
+	static const char *const keys[] = { "vhost-socket", "qmp-socket", "unstarted-path" };
+	static const char *const tails[] = { ML_VHOST_SOCKET_TAIL, ML_QMP_SOCKET_TAIL, ML_UNSTARTED_TAIL };
 	size_t i;
 
 	json_object_set_new(to, "boot-path",
 			    json_string(lend_region_path(vm, MEMLEASE_REGION_BOOT)));
 	json_object_set_new(to, "window-path",
 			    json_string(lend_region_path(vm, MEMLEASE_REGION_WINDOW)));
-	for (i = 0; i < 2; i++)
-		json_object_set_new(to, keys[i], json_sprintf("%s/%s.%s", config->vm_dir,
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		json_object_set_new(to, keys[i], json_sprintf("%s/%s%s", config->vm_dir,
 							      lend_vm_name(vm), tails[i]));
 }
 
@@ -170,6 +179,7 @@ json_t *vm_json(const struct ctl_config *config, struct lend_vm *vm)
 	add_blocks(out, &status);
 	json_object_set_new(out, "broken", json_string(status.broken_text));
 	add_meter(out, &status);
+	add_start(out, &status);
 	json_object_set_new(out, "guest", guest_json(&status));
 	add_paths(out, config, vm);
 	return out;

@@ -26,7 +26,7 @@
 
 enum {
 	OPT_POOL = 256, OPT_POOL_DIR, OPT_DEVICE_GROUP, OPT_ZERO_RATE, OPT_ZERO_THREADS, OPT_STATE_DIR, OPT_RUN_DIR, OPT_LEDGER, OPT_PLANS, OPT_PERIOD,
-	OPT_OVERBOOK, OPT_SOCKET_GROUP, OPT_USER, OPT_LOG_LEVEL, OPT_SANDBOX, OPT_KEEP,
+	OPT_OVERBOOK, OPT_START_TIMEOUT, OPT_SOCKET_GROUP, OPT_USER, OPT_LOG_LEVEL, OPT_SANDBOX, OPT_KEEP,
 	OPT_MOUNT_ONLY, OPT_CHECK_CONFIG, OPT_VERSION, OPT_HELP,
 };
 
@@ -42,6 +42,7 @@ static const struct option options[] = {
 	{ "plans", required_argument, NULL, OPT_PLANS },
 	{ "period", required_argument, NULL, OPT_PERIOD },
 	{ "overbook", required_argument, NULL, OPT_OVERBOOK },
+	{ "start-timeout", required_argument, NULL, OPT_START_TIMEOUT },
 	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
@@ -79,6 +80,9 @@ static const char help_text[] =
 "  --period SECONDS     length of a metering period, divides a day (default: 300)\n"
 "  --overbook PERCENT   most memory committed to VMs, in percent of the pool,\n"
 "                       or none (default: 200)\n"
+"  --start-timeout SECONDS\n"
+"                       how long a VM that was created holds boot memory and guarantee, and is\n"
+"                       billed, without a QEMU; or none: for ever (default: 600)\n"
 "  --socket-group NAME  group that may use the control socket\n"
 "  --user NAME          run as this user, once the pool is mounted\n"
 "  --log-level LEVEL    error, warn, info or debug (default: info)\n"
@@ -266,6 +270,11 @@ static bool take_option(struct config *config, int opt, const char *arg)
 		return !strcmp(arg, "none") || take_number("--overbook", arg, 1,
 							   CONFIG_OVERBOOK_MAX_PERCENT,
 							   &config->overbook_percent);
+	case OPT_START_TIMEOUT:
+		config->start_timeout_s = 0;
+		return !strcmp(arg, "none") || take_number("--start-timeout", arg, 1,
+							   CONFIG_START_TIMEOUT_MAX_S,
+							   &config->start_timeout_s);
 	case OPT_SOCKET_GROUP:
 		return take_group("--socket-group", arg, &config->has_group, &config->group);
 	case OPT_USER:
@@ -354,6 +363,7 @@ enum config_result config_read(struct config *config, int argc, char **argv)
 	config->zero_bytes_per_s = CONFIG_ZERO_RATE_DEFAULT;
 	config->zero_threads = 1;
 	config->overbook_percent = CONFIG_OVERBOOK_DEFAULT_PERCENT;
+	config->start_timeout_s = CONFIG_START_TIMEOUT_DEFAULT_S;
 	config->log_level = ML_LOG_INFO;
 	config->uid = geteuid();
 	config->gid = getegid();

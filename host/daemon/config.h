@@ -17,6 +17,8 @@
 #define CONFIG_PERIOD_DEFAULT_S 300
 #define CONFIG_OVERBOOK_DEFAULT_PERCENT 200
 #define CONFIG_OVERBOOK_MAX_PERCENT 100000
+#define CONFIG_START_TIMEOUT_DEFAULT_S 600
+#define CONFIG_START_TIMEOUT_MAX_S 31536000
 #define CONFIG_POOL_MAX_BYTES (1ULL << 48)
 #define CONFIG_ZERO_RATE_DEFAULT (4ULL << 30)	/* bytes per second */
 #define CONFIG_ZERO_RATE_MIN (16ULL << 20)
@@ -40,6 +42,7 @@ struct config {
 	const char *plans;		/* NULL: those built in */
 	uint32_t period_s;
 	uint32_t overbook_percent;	/* 0: no bound */
+	uint32_t start_timeout_s;	/* 0: none */
 	bool has_group;
 	gid_t group;			/* of the control socket */
 	bool has_user;			/* --user, and it is not whom we are already */

@@ -214,6 +214,7 @@ static int set_up_lender(struct daemon *d)
 		.zero_bytes_per_s = d->config.zero_bytes_per_s,
 		.pool_blocks = d->config.pool_blocks,
 		.overbook_percent = d->config.overbook_percent,
+		.start_timeout_ms = d->config.start_timeout_s * 1000ULL,
 		.period_s = d->config.period_s,
 		.clock = &ml_clock_real,
 	};

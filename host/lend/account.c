@@ -43,9 +43,19 @@ uint64_t account_free(const struct lender *l)
 	       table_count(t, BLOCK_ZEROING) + table_count(t, BLOCK_OFFERED);
 }
 
+bool account_lapsed(const struct lend_vm *vm)
+{
+	return !vm->rec->pid && !vm->rec->ending && !meter_now(&vm->rec->meter)->counts.committed;
+}
+
+uint64_t account_guarantee(const struct lend_vm *vm)
+{
+	return vm->rec->ending || account_lapsed(vm) ? 0 : vm->rec->spec.guarantee_blocks;
+}
+
 struct meter_counts account_counts(const struct lend_vm *vm)
 {
-	if (vm->rec->ending)
+	if (vm->rec->ending || account_lapsed(vm))
 		return (struct meter_counts){ .resident = account_resident(vm) };
 	return (struct meter_counts){ account_resident(vm), account_committed(vm),
 				      vm->rec->spec.guarantee_blocks };
@@ -55,13 +65,13 @@ void account_sum(struct lend_vm *vm)
 {
 	struct lend_sums *all = &vm->lender->sums, *own = &vm->counted;
 	bool gone = vm->state == VM_ENDED || vm->rec->ending;
-	uint64_t guarantee = gone ? 0 : vm->rec->spec.guarantee_blocks;
+	uint64_t guarantee = gone ? 0 : account_guarantee(vm);
 
 	all->committed -= own->committed;
 	all->limit -= own->limit;
 	all->guarantee -= own->guarantee;
 	all->unfilled -= own->unfilled;
-	own->committed = gone ? 0 : account_committed(vm);
+	own->committed = gone || account_lapsed(vm) ? 0 : account_committed(vm);
 	own->limit = gone ? 0 : vm->rec->spec.limit_blocks;
 	own->guarantee = guarantee;
 	own->unfilled = policy_unfilled(guarantee, account_resident(vm));
@@ -76,6 +86,14 @@ void account_meter(struct lend_vm *vm, uint64_t now_ns, const struct meter_event
 	struct meter_counts counts = account_counts(vm);
 
 	meter_change(&vm->rec->meter, now_ns, &counts, events);
+	account_sum(vm);
+}
+
+void account_lapse(struct lend_vm *vm, uint64_t at_ns)
+{
+	struct meter_counts counts = { .resident = account_resident(vm) };
+
+	meter_change(&vm->rec->meter, at_ns, &counts, NULL);
 	account_sum(vm);
 }
 
@@ -99,7 +117,7 @@ void account_vm(const struct lend_vm *vm, struct policy_vm *out)
 	*out = (struct policy_vm){
 		.boot = vm->rec->spec.boot_blocks,
 		.limit = vm->rec->spec.limit_blocks,
-		.guarantee = vm->rec->spec.guarantee_blocks,
+		.guarantee = account_guarantee(vm),
 		.window_committed = vm->region[MEMLEASE_REGION_WINDOW].slots.committed,
 		.committed = account_committed(vm),
 		.resident = account_resident(vm),

@@ -20,10 +20,20 @@ uint64_t account_in_source(const struct lend_vm *vm);
 /* Blocks of the pool that are lent to nobody, clean or not. */
 uint64_t account_free(const struct lender *l);
 
+/*
+ * No QEMU has come for it in time, and it holds nothing any more: see unstarted.h. That is so when
+ * its meter counts nothing as committed, of a VM that never had a QEMU: boot memory is at least a block.
+ */
+bool account_lapsed(const struct lend_vm *vm);
+/* What it is guaranteed now. */
+uint64_t account_guarantee(const struct lend_vm *vm);
+
 /* What the meter is to count for it. */
 struct meter_counts account_counts(const struct lend_vm *vm);
 /* The counts have changed as of now_ns: tell the meter and the sums. events may be NULL. */
 void account_meter(struct lend_vm *vm, uint64_t now_ns, const struct meter_events *events);
+/* From at_ns on it holds nothing. Of one that never had a QEMU. */
+void account_lapse(struct lend_vm *vm, uint64_t at_ns);
 /*
  * Before a change that happened at at_ns, perhaps a while ago: bring the meter there. At
  * start metering periods may have ended before it.

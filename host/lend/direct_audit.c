@@ -103,7 +103,7 @@ static uint64_t to_blame_for(const struct lend_vm *vm)
 {
 	bool stopped = vm->rec->broken == MEMLEASE_BROKEN_TOUCH;
 
-	return stopped || account_resident(vm) <= vm->rec->spec.guarantee_blocks ? 0 : account_foreign(vm);
+	return stopped || account_resident(vm) <= account_guarantee(vm) ? 0 : account_foreign(vm);
 }
 
 /*

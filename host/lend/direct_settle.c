@@ -26,12 +26,19 @@ static uint32_t *count_lent(const struct lender *l)
 	return lent;
 }
 
-/* Bill the time without a daemon, closing periods that ended in it. */
+/*
+ * Bill the time without a daemon, closing periods that ended in it. Of a VM that ended in it, the
+ * last that anybody knows is that it was there when its meter was looked at last.
+ */
 static void bridge_gap(struct lend_vm *vm, uint64_t lent, uint64_t now_ns, int64_t wall_ms)
 {
 	uint64_t metered = meter_now(&vm->rec->meter)->counts.resident;
 	struct meter_counts gap = account_counts(vm);
 
+	if (vm->ended_unseen) {
+		meter_stop(&vm->rec->meter);
+		return;
+	}
 	/* The meter knows of foreign blocks for which the pool had none. */
 	if (lent < metered)
 		lent = metered;

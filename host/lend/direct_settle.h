@@ -10,6 +10,8 @@
  * not have gone on, and which it put into its file itself (qemu-patches, the last
  * one), nobody knows when. They are adopted and billed from now on; only as many as
  * the crash cut off moves half-way, a run at most, can be mistaken for those.
+ * A VM whose QEMU has ended meanwhile, or whose end had begun, is not billed for any of that
+ * time: the record's last update is the last at which anybody knows that it was there.
  * Then, as of now, half-done moves are finished: what is LENT and not RESIDENT
  * is mapped (again, keeping what is there); a run on its way out is unmapped
  * (again). A crash in here finds the meter at now, and starts over from it.

@@ -87,7 +87,8 @@ static void end_finish(struct lend_vm *vm)
 	meter_tick(&rec->meter, now_ns, ml_wall_ms(l->config.clock), l->config.period_s);
 	meter_change(&rec->meter, now_ns, &none, NULL);
 	ml_step("ended");
-	rec->ended_ms = ml_wall_ms(l->config.clock);
+	rec->ended_ms = rec->meter.stopped ? meter_now(&rec->meter)->until_ms :
+			ml_wall_ms(l->config.clock);
 	loan_read_all(l);
 	vm_close_regions(vm);
 	vm_remove_regions(vm);

@@ -115,9 +115,11 @@ bool lend_vm_layout(const struct lend_vm *vm, uint64_t hva[MEMLEASE_REGION_COUNT
  * QEMU connected: its pid from the socket's credentials, and its pidfd, where the kernel
  * gives one with them (taken over in every case), or -1. Without it the lender opens
  * one by the pid. It remembers pid and start time in the record. -ESRCH if the process
- * is gone, -EBUSY if another live process already is this VM's QEMU.
+ * is gone, -EBUSY if another live process already is this VM's QEMU, -ENOSPC if it comes so
+ * late that there is no room for the VM any more: lend_vm_refused() says of what.
  */
 int lend_vm_attach(struct lend_vm *vm, pid_t pid, int pidfd);
+const char *lend_vm_refused(const struct lend_vm *vm);
 /* The connection went down; the VM goes on unless its process is gone. */
 void lend_vm_detach(struct lend_vm *vm);
 /* Readable when QEMU's process ends; -1 without one. Borrowed. */
@@ -180,7 +182,7 @@ void lend_vm_stat(struct lend_vm *vm, uint16_t tag, uint64_t value);
 
 /* limit_blocks: boot included, from boot_blocks to boot_blocks + window_blocks. -EINVAL, -ENOSPC with *why. */
 int lend_set_limit(struct lend_vm *vm, uint64_t limit_blocks, struct ml_why *why);
-/* guarantee_blocks: at most the limit. */
+/* guarantee_blocks: at most the limit. Of a VM whose claim has lapsed: what its QEMU will ask for. */
 int lend_set_guarantee(struct lend_vm *vm, uint64_t guarantee_blocks, struct ml_why *why);
 /* target_blocks: boot included, or MEMLEASE_NO_TARGET; deadline_ms 100..3600000. */
 int lend_set_target(struct lend_vm *vm, uint64_t target_blocks, uint32_t deadline_ms, struct ml_why *why);

@@ -79,6 +79,7 @@ struct lend_vm {
 	bool open;			/* regions are open */
 	enum vm_state state;
 	int pidfd;			/* QEMU's, or -1 */
+	bool ended_unseen;		/* it had ended, or its end begun, when the daemon came (recover.c) */
 	void *user;			/* of the layers above */
 
 	struct lend_sums counted;	/* what the lender's sums hold of this VM (account.c) */
@@ -101,6 +102,8 @@ struct lend_vm {
 	uint64_t job_at;		/* slots done: of boot memory and window, or of the window */
 	struct ml_quiet breaks;		/* of the device (offence.c) */
 	char end_why[64];
+	char refused[ML_WHY_BYTES];		/* its QEMU, when it came (unstarted.c) */
+	struct ml_quiet refusals;
 };
 
 struct lender {

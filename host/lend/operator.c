@@ -53,6 +53,11 @@ int lend_set_guarantee(struct lend_vm *vm, uint64_t guarantee_blocks, struct ml_
 		return ml_refuse(why, -EINVAL,
 				 "a guarantee of %s is above the limit of %s; raise the limit first",
 				 size_text(guarantee_blocks, a), size_text(s->limit_blocks, b));
+	/* It is asked for when its QEMU comes. */
+	if (account_lapsed(vm)) {
+		s->guarantee_blocks = guarantee_blocks;
+		return 0;
+	}
 	/* What may be promised is what is free for certain. */
 	stock_hold(vm->lender);
 	account_pool(vm->lender, &pool);

@@ -13,6 +13,7 @@
 #include "stock.h"
 #include "tell.h"
 #include "turn.h"
+#include "unstarted.h"
 
 int lend_vm_attach(struct lend_vm *vm, pid_t pid, int pidfd)
 {
@@ -30,10 +31,14 @@ int lend_vm_attach(struct lend_vm *vm, pid_t pid, int pidfd)
 	if (!first && (vm->rec->pid != pid || vm->rec->pid_start != start))
 		return -EBUSY;
 	if (first) {
+		ret = unstarted_claim(vm);
+		if (ret < 0)
+			return ret;
 		vm->pidfd = ml_steal_fd(&fd);
 		vm->rec->pid_start = start;
 		ml_step("pid");
 		vm->rec->pid = pid;
+		unstarted_begin(vm);
 	}
 	vm->state = VM_RUNNING;
 	ml_info("VM %s: QEMU (pid %d) %s", vm->rec->spec.name, (int)pid,
@@ -49,6 +54,11 @@ void lend_vm_detach(struct lend_vm *vm)
 		return;
 	vm->state = VM_DETACHED;
 	tell_event(vm->lender, LEND_EV_VM_DETACHED, vm, NULL);
+}
+
+const char *lend_vm_refused(const struct lend_vm *vm)
+{
+	return vm->refused;
 }
 
 int lend_vm_pidfd(const struct lend_vm *vm)

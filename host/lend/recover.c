@@ -17,6 +17,7 @@
 #include "loan.h"
 #include "process.h"
 #include "tell.h"
+#include "unstarted.h"
 #include "vm.h"
 
 struct records {
@@ -184,42 +185,53 @@ static int take_record(struct lender *l, struct ml_map *map)
 }
 
 /* QEMU may have ended meanwhile, or the VM was being ended. */
-static int settle_process(struct lend_vm *vm)
+static int find_process(struct lend_vm *vm)
 {
 	struct record *rec = vm->rec;
 	uint64_t start;
 	int fd;
 
-	if (rec->ending) {
-		job_end(vm, "its end was interrupted");
-		return 0;
-	}
-	if (rec->resetting)
-		job_reset(vm);
-	if (!rec->pid)
+	vm->ended_unseen = rec->ending;
+	if (rec->ending || !rec->pid)
 		return 0;
 	fd = process_open(rec->pid, rec->pid_start, &start);
-	if (fd == -ESRCH) {
-		job_end(vm, "QEMU ended while no daemon ran");
-		return 0;
-	}
+	vm->ended_unseen = fd == -ESRCH;
 	if (fd < 0)
-		return fd;
+		return vm->ended_unseen ? 0 : fd;
 	vm->pidfd = fd;
 	vm->state = VM_DETACHED;
 	return 0;
 }
 
-static int settle_processes(struct lender *l)
+/* Before meters are brought through the time without a daemon: who has ended in it is not billed for it. */
+static int find_processes(struct lender *l)
 {
-	struct lend_vm *vm, *next;
 	int ret = 0;
 
-	for (vm = l->first; !ret && vm; vm = next) {
-		next = vm->next;
-		ret = settle_process(vm);
+	for (struct lend_vm *vm = l->first; !ret && vm; vm = vm->next) {
+		ret = find_process(vm);
+		unstarted_settle(vm);
 	}
 	return ret;
+}
+
+static void settle_process(struct lend_vm *vm)
+{
+	if (vm->ended_unseen)
+		job_end(vm, vm->rec->ending ? "its end was interrupted" :
+			"QEMU ended while no daemon ran");
+	else if (vm->rec->resetting)
+		job_reset(vm);
+}
+
+static void settle_processes(struct lender *l)
+{
+	struct lend_vm *next;
+
+	for (struct lend_vm *vm = l->first; vm; vm = next) {
+		next = vm->next;
+		settle_process(vm);
+	}
 }
 
 int recover(struct lender *l)
@@ -236,9 +248,11 @@ int recover(struct lender *l)
 	free(f.maps);
 	vms = l->vms;
 	if (ret == 0)
+		ret = find_processes(l);
+	if (ret == 0)
 		ret = l->loans->settle(l);
 	if (ret == 0)
-		ret = settle_processes(l);
+		settle_processes(l);
 	if (ret == 0 && vms)
 		ml_info("took over %zu VMs", l->vms);
 	return ret;

@@ -32,7 +32,7 @@ void serve_free(struct lender *l)
 int serve_touch(struct lend_vm *vm, enum memlease_region region, uint64_t slot, uint64_t now_ns,
 		const struct policy_pool *pool)
 {
-	bool own = account_resident(vm) < vm->rec->spec.guarantee_blocks;
+	bool own = account_resident(vm) < account_guarantee(vm);
 	int ret = loan_in(vm, region, slot, now_ns, own || !pool->offered);
 
 	if (ret == 0 && !own)

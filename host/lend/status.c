@@ -9,6 +9,7 @@
 #include "lend.h"
 #include "orphan.h"
 #include "supply.h"
+#include "unstarted.h"
 #include "vm.h"
 
 struct lend_vm *lend_vm_find(struct lender *l, const char *name)
@@ -111,7 +112,7 @@ void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
 	out->number = rec->id;
 	out->pid = vm->pidfd >= 0 ? rec->pid : 0;
 	out->window_blocks = rec->window_blocks;
-	out->committed_blocks = account_committed(vm);
+	out->committed_blocks = account_counts(vm).committed;
 	out->window_committed_blocks = vm->region[MEMLEASE_REGION_WINDOW].slots.committed;
 	out->resident_blocks = account_resident(vm);
 	out->boot_resident_blocks = vm->region[MEMLEASE_REGION_BOOT].slots.resident;
@@ -126,6 +127,9 @@ void lend_vm_status(struct lend_vm *vm, struct vm_status *out)
 	out->resident_block_ns = m->total.resident_ns;
 	out->committed_block_ns = m->total.committed_ns;
 	out->created_wall_ms = rec->created_ms;
+	out->lapsed = account_lapsed(vm);
+	out->lapses_wall_ms = unstarted_lapses_ms(vm);
+	snprintf(out->refused, sizeof(out->refused), "%s", vm->refused);
 	memcpy(out->guest_stat, rec->guest_stat, sizeof(out->guest_stat));
 	out->guest_stat_valid = rec->guest_stat_valid;
 	out->guest_stat_wall_ms = rec->guest_stat_wall_ms;

@@ -59,15 +59,17 @@ void told_lost(struct lend_region *r, uint64_t slot)
 static void take_error(struct lender *l, const struct backend_event *e)
 {
 	struct lend_region *r = e->region ? e->region->owner : NULL;
+	/* An error is no sign of life: a VM that ended while no daemon ran is not billed up to it. */
+	uint64_t at_ns = r && r->vm->ended_unseen ? 0 : e->boot_ns;
 
 	if (e->block >= l->pool.table.blocks)
 		return;
 	pool_retire(pool_self(&l->pool), e->block);
 	if (r && slots_state(&r->slots, e->slot) == SLOT_RESIDENT &&
 	    slots_block(&r->slots, e->slot) == e->block) {
-		account_advance(r->vm, e->boot_ns);
+		account_advance(r->vm, at_ns);
 		slots_set(&r->slots, e->slot, SLOT_COMMITTED, 0);
-		account_meter(r->vm, e->boot_ns, NULL);
+		account_meter(r->vm, at_ns, NULL);
 	}
 	if (r)
 		told_lost(r, e->slot);

@@ -217,6 +217,15 @@ static void forget_lost(struct lend_vm *vm)
 	}
 }
 
+/* VMs that ended while no daemon ran: their last touch is the last that anybody knows of them. */
+static void stop_meters(struct lender *l)
+{
+	for (struct lend_vm *vm = l->first; vm; vm = vm->next) {
+		if (vm->ended_unseen)
+			meter_stop(&vm->rec->meter);
+	}
+}
+
 static int settle(struct settling *s)
 {
 	struct lender *l = s->l;
@@ -267,6 +276,7 @@ int told_settle(struct lender *l)
 	if (ret == 0) {
 		orphan_settled(l, count_orphaned(&s));
 		told_read(l, UINT32_MAX);
+		stop_meters(l);
 		take_unannounced(&s);
 		for (struct lend_vm *vm = l->first; vm; vm = vm->next)
 			forget_lost(vm);

@@ -34,7 +34,8 @@
  *
  * Billing. The meter counted up to some instant before the crash. From there on are
  * billed the blocks of 4, which the last daemon knew of and which stood there all the
- * time, and those of 5 from when they were touched.
+ * time, and those of 5 from when they were touched. A VM whose QEMU has ended meanwhile is
+ * billed until its last touch that an event tells of: that it lived then is known.
  */
 #ifndef ML_LEND_TOLD_SETTLE_H
 #define ML_LEND_TOLD_SETTLE_H

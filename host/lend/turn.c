@@ -10,6 +10,7 @@
 #include "serve.h"
 #include "stock.h"
 #include "supply.h"
+#include "unstarted.h"
 #include "usage.h"
 #include "waiting.h"
 
@@ -98,6 +99,7 @@ void turn_tick(struct lender *l)
 	if (l->backend->ops->tick)
 		l->backend->ops->tick(l->backend);
 	orphan_tick(l);
+	unstarted_tick(l);
 	supply_tick(l);
 	compact_tick(l);
 	turn_work(l);

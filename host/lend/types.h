@@ -36,6 +36,7 @@ struct lender_config {
 	uint64_t zero_bytes_per_s;	/* bound of all of them together; 0: none */
 	uint32_t slice_blocks;		/* emptied in one slice of lender_work(); 0: about a millisecond's worth */
 	uint32_t period_s;		/* metering period of the ledger's rows, divides 86400 */
+	uint64_t start_timeout_ms;	/* a VM without a QEMU holds what it was promised so long; 0: for ever */
 	const struct ml_clock *clock;
 };
 
@@ -85,6 +86,10 @@ struct vm_status {
 	ml_u128 resident_block_ns;	/* exact integral since the VM began, up to now */
 	ml_u128 committed_block_ns;
 	int64_t created_wall_ms;
+	/* Of a DEFINED one; see unstarted.h. */
+	bool lapsed;			/* it is committed to nothing, has nothing guaranteed, and is not billed */
+	int64_t lapses_wall_ms;		/* when that will be so, or 0 */
+	char refused[ML_WHY_BYTES];		/* why its QEMU could not start last, or "" */
 	/* The guest's own statistics: by enum memlease_stat_tag; a tag never sent is 0 and not valid. */
 	uint64_t guest_stat[MEMLEASE_MAX_STATS];
 	uint32_t guest_stat_valid;	/* bit per tag */
@@ -131,6 +136,8 @@ enum lend_event_type {
 	LEND_EV_SET_ASIDE,	/* a file of state_dir could not be read, and has another name now; text */
 	LEND_EV_ORPHAN,		/* memory of a VM without a record (orphan.h); vm: its UUID; text */
 	LEND_EV_ORPHAN_ENDED,	/* it is the pool's again */
+	LEND_EV_VM_LAPSED,	/* no QEMU came for it in time: it holds nothing any more */
+	LEND_EV_START_REFUSED,	/* a QEMU came for it after that, and there is no room; text */
 	LEND_EV_SETTING,	/* the configuration cannot be followed now; text says what holds instead */
 	LEND_EV_TYPES,
 };

@@ -24,6 +24,12 @@ static void commit_state(struct meter *m, const struct meter_state *s)
 	__atomic_store_n(&m->index, next, __ATOMIC_RELEASE);
 }
 
+/* Up to when time counts. */
+static uint64_t counted_ns(const struct meter *m, uint64_t now_ns)
+{
+	return m->stopped ? meter_now(m)->at_ns : now_ns;
+}
+
 static void integrate(struct meter_state *s, uint64_t now_ns, const struct meter_counts *counts)
 {
 	uint64_t dt;
@@ -59,7 +65,7 @@ void meter_change(struct meter *m, uint64_t now_ns, const struct meter_counts *c
 {
 	struct meter_state s = *meter_now(m);
 
-	integrate(&s, now_ns, &s.counts);
+	integrate(&s, counted_ns(m, now_ns), &s.counts);
 	set_counts(&s, counts);
 	if (events) {
 		s.total.touches += events->touches;
@@ -73,7 +79,7 @@ void meter_advance(struct meter *m, uint64_t now_ns)
 {
 	struct meter_state s;
 
-	if (now_ns <= meter_now(m)->at_ns)
+	if (counted_ns(m, now_ns) <= meter_now(m)->at_ns)
 		return;
 	s = *meter_now(m);
 	integrate(&s, now_ns, &s.counts);
@@ -86,6 +92,12 @@ void meter_correct(struct meter *m, const struct meter_counts *counts)
 
 	set_counts(&s, counts);
 	commit_state(m, &s);
+}
+
+void meter_stop(struct meter *m)
+{
+	ml_step("meter stop");
+	__atomic_store_n(&m->stopped, 1, __ATOMIC_RELEASE);
 }
 
 static uint64_t row_value(ml_u128 v)
@@ -133,6 +145,8 @@ void meter_tick(struct meter *m, uint64_t now_ns, int64_t wall_ms, uint32_t peri
 	struct meter_state s = *meter_now(m);
 	int64_t period_ms = (int64_t)period_s * 1000;
 
+	if (m->stopped)
+		return;
 	for (;;) {
 		int64_t from = s.until_ms > s.start_ms ? s.until_ms : s.start_ms;
 		int64_t end_ms = meter_period_end(from, period_s), at_ms, next_ms;
@@ -178,7 +192,7 @@ bool meter_plausible(const struct meter *m)
 {
 	const struct meter_state *s = meter_now(m);
 
-	return m->index <= 1 && s->closed >= m->taken &&
+	return m->index <= 1 && m->stopped <= 1 && s->closed >= m->taken &&
 	       s->closed - m->taken <= METER_CLOSED_MAX && s->until_ms >= s->start_ms &&
 	       s->total.resident_ns >= s->base.resident_ns &&
 	       s->peak_resident >= s->counts.resident;

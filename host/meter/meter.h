@@ -12,6 +12,8 @@
  * until the ledger has them; if it takes none for so long that there is no room,
  * the open row simply goes on, and covers several periods: nothing is lost.
  *
+ * A meter that was stopped has the last word: time adds nothing any more, to it or to its rows.
+ *
  * Called by lend/ only, from one thread.
  */
 #ifndef ML_METER_METER_H
@@ -52,7 +54,7 @@ struct meter_row {
 
 struct meter {
 	uint32_t index;			/* which copy holds */
-	uint32_t reserved;
+	uint32_t stopped;		/* 1: see meter_stop(); what was here before was 0 */
 	uint64_t taken;			/* closed rows that the ledger has */
 	struct meter_state copy[2];
 	struct meter_row closed[METER_CLOSED_MAX];	/* row i at i % METER_CLOSED_MAX */
@@ -76,6 +78,12 @@ void meter_advance(struct meter *m, uint64_t now_ns);
  * daemon died between two steps): take these counts from then on.
  */
 void meter_correct(struct meter *m, const struct meter_counts *counts);
+
+/*
+ * What it counts has ended, nobody can say when; but that it was there until the last
+ * integration is known. From here on time adds nothing, for later daemons neither.
+ */
+void meter_stop(struct meter *m);
 
 /*
  * Integrate up to now, closing on the way each period that has ended. period_s

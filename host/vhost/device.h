@@ -36,6 +36,7 @@ struct vhost_device {
 
 	/* vhost.c: the listening socket, QEMU's connection and process. */
 	char *path;
+	char *start_mark;		/* start_mark.h */
 	int listen_fd;
 	sd_event_source *listen_source;
 	struct message_stream stream;

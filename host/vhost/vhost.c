@@ -27,6 +27,7 @@
 #include "device.h"
 #include "peerfd.h"
 #include "protocol.h"
+#include "start_mark.h"
 #include "way_back.h"
 
 #define MESSAGES_PER_TURN 16	/* of one connection in one turn of the event loop */
@@ -102,7 +103,15 @@ static void server_remove(struct vhost_device *d)
 	if (d->pidfd >= 0)
 		close(d->pidfd);
 	free(d->path);
+	free(d->start_mark);
 	device_free(d);
+}
+
+/* What QEMU makes beside them is QEMU's. */
+static void server_unlink(struct vhost_device *d)
+{
+	unlink(d->path);
+	start_mark_clear(d->start_mark);
 }
 
 static int process_ended(sd_event_source *source, int fd, uint32_t events, void *arg)
@@ -111,7 +120,7 @@ static int process_ended(sd_event_source *source, int fd, uint32_t events, void 
 	struct lend_vm *vm = d->vm;
 
 	(void)source, (void)fd, (void)events;
-	unlink(d->path);
+	server_unlink(d);
 	uffd_drop(d);
 	server_remove(d);
 	lend_vm_end(vm, "QEMU's process ended");
@@ -283,19 +292,26 @@ static int server_admit(struct vhost_device *d, int fd, struct ml_why *why)
 	socklen_t size = sizeof(peer);
 	int pidfd, r;
 
-	if (server_connected(d))
-		return ml_refuse(why, -EBUSY, "another connection is open");
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
 		return ml_refuse(why, -EPERM, "the kernel does not name its process");
+	if (server_connected(d))
+		return ml_refuse(why, -EBUSY, "process %d comes while another connection is open: is QEMU started twice?",
+				 peer.pid);
 	if (assigned_check(peer.pid, why) < 0)
 		return -EPERM;
 	r = peer_pidfd(fd, &pidfd);
 	if (r == 0)
 		r = lend_vm_attach(d->vm, peer.pid, pidfd);
 	if (r == -EBUSY)
-		return ml_refuse(why, r, "process %d is not this VM's QEMU, which is still running",
+		return ml_refuse(why, r, "process %d is not this VM's QEMU, which is still running: is it started twice?",
 				 peer.pid);
-	return r < 0 ? ml_refuse(why, r, "process %d: %s", peer.pid, strerror(-r)) : 0;
+	if (r == -ENOSPC)
+		return ml_refuse(why, r, "process %d came too late: %s", peer.pid,
+				 lend_vm_refused(d->vm));
+	if (r < 0)
+		return ml_refuse(why, r, "process %d: %s", peer.pid, strerror(-r));
+	start_mark_clear(d->start_mark);
+	return 0;
 }
 
 static int listen_ready(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
@@ -369,14 +385,29 @@ static int open_socket(const char *path, int *out)
 	return 0;
 }
 
+/* Has it a QEMU? A former daemon may have died between the record and the file. */
+static int server_mark(struct vhost_device *d)
+{
+	struct vm_status status;
+
+	lend_vm_status(d->vm, &status);
+	if (!status.pid)
+		return start_mark_set(d->start_mark);
+	start_mark_clear(d->start_mark);
+	return 0;
+}
+
 static int server_listen(struct vhost_device *d, const char *path)
 {
 	int r;
 
 	d->path = strdup(path);
-	if (!d->path)
+	d->start_mark = start_mark_path(path);
+	if (!d->path || !d->start_mark)
 		return -ENOMEM;
 	r = open_socket(path, &d->listen_fd);
+	if (r == 0)
+		r = server_mark(d);
 	if (r < 0)
 		return r;
 	server_let_back(d);
@@ -435,7 +466,7 @@ void vhost_vm_forget(struct lend_vm *vm)
 
 	if (!d)
 		return;
-	unlink(d->path);
+	server_unlink(d);
 	uffd_drop(d);
 	server_remove(d);
 }

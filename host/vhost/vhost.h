@@ -40,7 +40,8 @@ void vhost_free(struct vhost_server *s);
  * whatever socket is there (-EEXIST if it is something else than a socket).
  * From here on this folder watches the VM: QEMU's connection, its process (by
  * lend_vm_pidfd(); when it ends, the VM's own object goes, then lend_vm_end()
- * is called), its touches. -EALREADY if called twice for a VM;
+ * is called), its touches. Until a QEMU has connected a file beside the socket says so
+ * (start_mark.h). -EALREADY if called twice for a VM;
  * -ENAMETOOLONG (107 bytes at most), or the system's. The reason is logged.
  */
 int vhost_vm_listen(struct vhost_server *s, struct lend_vm *vm, const char *path);

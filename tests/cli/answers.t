@@ -1,10 +1,12 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the CLI makes of answers that a real daemon seldom or never gives: errors,
 nonsense, silence, a connection that breaks."""
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -142,6 +144,71 @@ def stopping(tap):
         tap.says(daemon.run("stop", "web1"), 0, "has ended", "another VM of its name has begun", "out")
 
 
+def halted(tap):
+    """A VM that cannot answer: what is said of it is what QEMU and the kernel say, and no guess."""
+    sayings = {"paused": "its QEMU is paused", "suspended": "its guest sleeps", "prelaunch": "(-S)",
+               "guest-panicked": "panicked", "shutdown": "has shut down", "io-error": "a disk has failed"}
+    verbs = (("status", 0, "out"), ("report-now", 3, "err"), ("set", 3, "err"))
+    with Fake() as daemon, Fake({"system_powerdown": {}}) as qemu:
+        daemon.answers.update({"vm-report-now": {}})
+
+        def words(verb):
+            return (verb, "web1", *(("--target", "256M", "--deadline", "100ms", "--wait") if verb == "set" else ()))
+
+        def is_(**fields):
+            state = vm("web1", qmp_socket=qemu.path, target_blocks=128, target_seq=1, target_state="working", **fields)
+            daemon.answers.update({"query-vm": state, "vm-set": state})
+
+        is_()	# its driver has sent nothing since it was reset, which it is before it sleeps
+        for status, says in sayings.items():
+            qemu.answers["query-status"] = {"status": status, "running": False}
+            for verb, code, stream in verbs if status == "suspended" else verbs[:1]:
+                result = daemon.run(*words(verb))
+                tap.says(result, code, says, f"{verb} of a VM that is {status}", stream)
+                tap.check("has it the driver" not in result.out + result.err, f"{verb}: and no guess", result)
+            tap.says(daemon.run("stop", "web1", "--timeout", "100ms"), 1, ["still runs", says], f"stop of a VM that is {status}")
+        qemu.answers["query-status"] = {"status": "running", "running": True}
+        for verb, code, stream in verbs:
+            tap.says(daemon.run(*words(verb)), code, "has it the driver?", f"{verb} where QEMU runs it", stream)
+        is_(waiting_touches=2)
+        qemu.calls.clear()
+        for verb, code, stream in verbs:
+            result = daemon.run(*words(verb))
+            tap.says(result, code, "stands still until there is memory", f"{verb} where a touch waits", stream)
+            tap.check("driver" not in result.out + result.err and "pool is empty" not in result.out, "and no guess", result)
+        tap.equal(qemu.calls, [], "its QEMU, which may not answer, was not asked")
+        sleeper = subprocess.Popen(["sleep", "1000"])
+        try:
+            sleeper.send_signal(signal.SIGSTOP)
+            is_(pid=sleeper.pid)
+            for verb, code, stream in verbs:
+                tap.says(daemon.run(*words(verb)), code, ["stopped by a signal", f"kill -CONT {sleeper.pid}"],
+                         f"{verb} where QEMU was stopped", stream)
+            tap.equal(qemu.calls, [], "nor is that one asked")
+        finally:
+            sleeper.kill()
+            sleeper.wait()
+
+
+def deaf(tap):
+    """Who does not answer is named; and nothing waits for ever, with however many in front of it."""
+    with Fake() as daemon:
+        monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        monitor.bind(daemon.path + ".qmp")
+        monitor.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(4)]
+        daemon.answers["query-vm"] = vm("web1", qmp_socket=monitor.getsockname())
+        for what in ("that does not answer", "that has no place for one more"):
+            result = daemon.run("stop", "web1")
+            tap.says(result, 1, ["QEMU's monitor does not answer", "no answer in time", "--force"], "stop: a monitor " + what)
+            tap.check("daemon" not in result.err, "which is not the daemon", result)
+            for sock in waiting:
+                sock.connect_ex(monitor.getsockname())
+        tap.says(daemon.run("status", "web1"), 0, "its QEMU hangs", "status", "out")
+        for sock in (*waiting, monitor):
+            sock.close()
+
+
 def events(tap):
     with Fake() as fake:
         process = subprocess.Popen([CLI, "events", "--socket", fake.path, "--count", "4"], stdout=subprocess.PIPE, text=True,
@@ -199,4 +266,4 @@ def bills(tap):
         tap.says(fake.run("bill", "--tenant", "zz"), 0, "No usage of tenant zz", "an empty bill", "out")
 
 
-run(unknown_vm, daemon_errors, nonsense, fragments, set_waits, stopping, events, bills)
+run(unknown_vm, daemon_errors, nonsense, fragments, set_waits, stopping, halted, deaf, events, bills)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A daemon's life: options, start, restart, two of them, its end, and what it may still
 do once it runs."""
@@ -33,6 +33,8 @@ def options(tap):
             ("'0' is no number from 1", ["--pool", "64M", "--period", "0"]),
             ("'x' is no number", ["--pool", "64M", "--overbook", "x"]),
             ("'0' is no number", ["--pool", "64M", "--overbook", "0"]),
+            ("'soon' is no number", ["--pool", "64M", "--start-timeout", "soon"]),
+            ("'0' is no number", ["--pool", "64M", "--start-timeout", "0"]),
             ("no such group", ["--pool", "64M", "--socket-group", "no-such-group"]),
             ("no such user", ["--pool", "64M", "--user", "no-such-user"]),
             ("must be one of: error warn info debug", ["--pool", "64M", "--log-level", "loud"]),
@@ -177,6 +179,50 @@ def restart(tap):
     tap.check(True, "its socket is served")
 
 
+def connect(vm):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(60)
+    sock.connect(vm["vhost-socket"])
+    return sock
+
+
+def unstarted(tap):
+    """No QEMU comes in time: what was promised is free again, and asked for anew when one comes."""
+    daemon = Daemon("--start-timeout", "1")
+    with daemon.qmp() as qmp:
+        vm = qmp("vm-create", name="late", tenant="t", plan="standard", boot=16 * MIB, limit=256 * MIB, guarantee=48 * MIB)
+        tap.check(not vm["lapsed"] and vm["lapses"] >= vm["created"], "it is said until when it is held", vm)
+        tap.check(qmp.wait_event("VM_LAPSED", 10), "VM_LAPSED")
+        vm, pool = qmp("query-vm", name="late"), qmp("query-pool")
+        tap.equal((vm["state"], vm["lapsed"], vm["lapses"], vm["committed-blocks"], vm["guarantee-blocks"]),
+                  ("defined", True, None, 0, 24), "it is there, and holds nothing")
+        tap.equal((pool["guarantee-blocks"], pool["committed-blocks"]), (0, 0), "nor has the pool it to hold")
+        # One that has its QEMU, this process, keeps what it has.
+        other = connect(create(qmp, "other"))
+        tap.check(qmp.wait_event("VM_STARTED", 10), "another VM starts")
+        qmp("vm-set", name="other", guarantee=32 * MIB)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    with daemon.qmp() as qmp:
+        after = qmp("query-vm", name="late")
+        tap.equal((after["lapsed"], after["committed-block-ns"]), (True, vm["committed-block-ns"]),
+                  "the next daemon knows, and nothing was billed since")
+        with connect(vm) as sock:
+            event = qmp.wait_event("START_REFUSED", 10)
+            tap.check(event and "a guarantee of" in event["data"]["reason"], "START_REFUSED says what does not fit", event)
+            tap.equal(sock.recv(1), b"", "the connection is closed")
+        tap.check("a guarantee of" in qmp("query-vm", name="late")["refused"], "so does the VM")
+        tap.check("came too late: a guarantee of" in daemon.log(), "and the log", daemon.log)
+        tap.equal(qmp("query-vm", name="other")["guarantee-blocks"], 16, "which the other VM has")
+        qmp("vm-set", name="other", guarantee=0)
+        with connect(vm):
+            tap.check(qmp.wait_event("VM_STARTED", 10), "when there is room it starts")
+            vm = qmp("query-vm", name="late")
+            tap.equal((vm["lapsed"], vm["refused"], vm["committed-blocks"]), (False, "", 8), "and has what it was promised")
+            tap.equal(qmp("query-pool")["guarantee-blocks"], 24, "of the pool, too")
+    other.close()
+
+
 def other_size(tap):
     daemon = Daemon(pool="64M")
     with daemon.qmp() as qmp:
@@ -265,4 +311,4 @@ def other_user(tap):
         qmp("vm-delete", name="vm")
 
 
-run(options, priorities, cannot_start, own_pool, places, two, restart, other_size, given_pool, mount_only, sandbox, other_user)
+run(options, priorities, cannot_start, own_pool, places, two, restart, unstarted, other_size, given_pool, mount_only, sandbox, other_user)

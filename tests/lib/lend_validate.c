@@ -93,10 +93,10 @@ static void validate_into(const struct lend_vm *vm, struct sums *sum)
 	sum->foreign |= vm->foreign.count != 0;
 	if (vm->state == VM_ENDING)
 		return;
-	sum->committed += account_committed(vm);
+	sum->committed += account_lapsed(vm) ? 0 : account_committed(vm);
 	sum->limit += vm->rec->spec.limit_blocks;
-	sum->guarantee += vm->rec->spec.guarantee_blocks;
-	sum->unfilled += policy_unfilled(vm->rec->spec.guarantee_blocks, account_resident(vm));
+	sum->guarantee += account_guarantee(vm);
+	sum->unfilled += policy_unfilled(account_guarantee(vm), account_resident(vm));
 }
 
 /* What is offered is neither owed by guarantee nor of the last blocks. */

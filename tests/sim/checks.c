@@ -123,11 +123,44 @@ void check_guarantees(void)
 			 table_count(t, BLOCK_CLEAN));
 }
 
-/* Every VM's resident count is what is there. */
-void check_counts(void)
+/* QEMU has emptied a slot of this VM's that the daemon filled. */
+static bool has_emptied(struct lend_vm *vm)
+{
+	for (int r = 0; r < MEMLEASE_REGION_COUNT; r++) {
+		const struct sim_region *region = sim_region_of(vm, (enum memlease_region)r);
+		const struct slots *slots = &vm->region[r].slots;
+
+		for (uint64_t s = 0; region && s < slots->count; s++) {
+			if (slots_state(slots, s) == SLOT_RESIDENT && !region->behind[s])
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool any_has_emptied(void)
 {
 	struct lend_vm *vm = NULL;
 
+	while (!world->served && (vm = lend_vm_next(lender, vm))) {
+		if (has_emptied(vm))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Every VM's resident count is what is there. The audit compares sums: a slot that QEMU emptied
+ * hides one that it filled, until the guest gives up the first; the second is found a tick later.
+ */
+void check_counts(void)
+{
+	static bool hidden;		/* after the last step */
+	struct lend_vm *vm = NULL;
+
+	if (hidden)
+		lender_tick(lender);
+	hidden = any_has_emptied();
 	while ((vm = lend_vm_next(lender, vm)))
 		check_count(vm);
 	for (vm = lender->jobs; vm; vm = vm->job_next)
@@ -138,8 +171,8 @@ void check_counts(void)
 static void check_meter(const struct lend_vm *vm)
 {
 	const struct meter_state *m = meter_now(&vm->rec->meter);
-	ml_u128 resident = m->total.resident_ns +
-			   (ml_u128)m->counts.resident * (world->boot_ns - m->at_ns);
+	uint64_t since_ns = vm->rec->meter.stopped ? 0 : world->boot_ns - m->at_ns;
+	ml_u128 resident = m->total.resident_ns + (ml_u128)m->counts.resident * since_ns;
 	const struct sim_seen *of = sim_seen_of(vm->rec->uuid);
 	ml_u128 seen = of->resident_ns;
 
@@ -160,6 +193,11 @@ void check_meters(void)
 		check_meter(vm);
 }
 
+static bool within(ml_u128 billed, ml_u128 seen, ml_u128 unknown)
+{
+	return billed >= seen && billed <= seen + unknown;
+}
+
 /* Rows of one VM: in order, without overlap, and their sums the exact integrals. */
 static void check_bill(sqlite3_stmt *st, const struct sim_seen *seen)
 {
@@ -177,9 +215,9 @@ static void check_bill(sqlite3_stmt *st, const struct sim_seen *seen)
 		committed += (uint64_t)sqlite3_column_int64(st, 3);
 		guarantee += (uint64_t)sqlite3_column_int64(st, 4);
 	}
-	SIM_MUST(resident >= seen->resident_ns &&
-		 resident <= seen->resident_ns + seen->unseen_ns && committed == seen->committed_ns &&
-		 guarantee == seen->guarantee_ns,
+	SIM_MUST(within(resident, seen->resident_ns, seen->unseen_ns) &&
+		 within(committed, seen->committed_ns, seen->unknown_committed_ns) &&
+		 within(guarantee, seen->guarantee_ns, seen->unknown_guarantee_ns),
 		 "VM %s: billed %llu resident, %llu committed, %llu guarantee ns; seen %llu, %llu, %llu",
 		 seen->uuid, (unsigned long long)resident, (unsigned long long)committed,
 		 (unsigned long long)guarantee, (unsigned long long)seen->resident_ns,

@@ -75,14 +75,18 @@ static void between_lives(void)
 
 	sim_check_mapped();
 	sim_follow_windows();
+	sim_see_ends();
 	sim_rescue();
 	for (uint64_t n = sim_random(12); world->served && n; n--) {
 		sim_task_touches();
 		sim_pass(sim_random(most_ns[sim_random(3)]));
 	}
 	sim_pass(sim_random(most_ns[sim_random(5)]));
-	if (world->qemu[i] && world->qemu_used[i] && sim_chance(15))
+	if (world->qemu[i] && world->qemu_used[i] && sim_chance(15)) {
 		kill_qemu(i);
+		sim_see_ends();
+		sim_pass(sim_random(most_ns[sim_random(5)]));
+	}
 	/* Those that the last daemon killed. */
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;

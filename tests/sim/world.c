@@ -2,16 +2,20 @@
 /*
  * Clocks, random numbers and the observer. The observer integrates what it sees
  * itself: blocks in the fake backend's memory, and slots and guarantee as they
- * stand in the VM's record file, never the meter.
+ * stand in the VM's record file, never the meter; but how far that had come when the daemon
+ * died is the least that is billed of who ended before the next one came.
  */
 #include "world.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SIM_FAILED 3
@@ -110,6 +114,8 @@ static void observe_record(int dirfd, const char *name, uint64_t ns)
 	uint64_t committed = 0, unseen = sim_unseen(rec->uuid);
 	struct sim_seen *seen = seen_of(rec->uuid);
 
+	if (seen->over)
+		return;
 	seen->resident_ns += (ml_u128)(sim_resident(rec->uuid) - unseen) * ns;
 	seen->unseen_ns += (ml_u128)unseen * ns;
 	for (int i = 0; world->served && i < MEMLEASE_REGION_COUNT; i++)
@@ -187,6 +193,55 @@ static void ends_one(int dirfd, const char *name, uint64_t pid)
 void sim_qemu_ends(pid_t pid)
 {
 	each_record(ends_one, (uint64_t)pid);
+}
+
+/*
+ * It is a child of the machine, which may have reaped it. One that the last daemon has killed may
+ * not have got as far: who is told to stop does, or dies first.
+ */
+static bool has_died(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		return errno == ECHILD;
+	if (info.si_pid == pid)
+		return true;
+	kill(pid, SIGSTOP);
+	if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT) < 0 || info.si_code != CLD_STOPPED)
+		return true;
+	waitid(P_PID, (id_t)pid, &info, WSTOPPED);
+	kill(pid, SIGCONT);
+	return false;
+}
+
+/* What the last daemon had not metered yet it may have died with. */
+static void from_to(ml_u128 *seen, ml_u128 *unknown, ml_u128 metered)
+{
+	if (metered >= *seen)
+		return;
+	*unknown += *seen - metered;
+	*seen = metered;
+}
+
+static void see_end(int dirfd, const char *name, uint64_t arg)
+{
+	const struct record *rec = read_record(dirfd, name);
+	const struct meter_sums *metered = &meter_now(&rec->meter)->total;
+	struct sim_seen *seen = seen_of(rec->uuid);
+
+	(void)arg;
+	if (seen->over || rec->ended_ms >= 0 || !(rec->ending || (rec->pid && has_died(rec->pid))))
+		return;
+	seen->over = true;
+	from_to(&seen->resident_ns, &seen->unseen_ns, metered->resident_ns);
+	from_to(&seen->committed_ns, &seen->unknown_committed_ns, metered->committed_ns);
+	from_to(&seen->guarantee_ns, &seen->unknown_guarantee_ns, metered->guarantee_ns);
+}
+
+void sim_see_ends(void)
+{
+	each_record(see_end, 0);
 }
 
 void sim_rescue(void)

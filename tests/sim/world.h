@@ -61,6 +61,8 @@ struct sim_seen {
 	char uuid[40];
 	ml_u128 resident_ns, committed_ns, guarantee_ns;
 	ml_u128 unseen_ns;		/* of blocks that nobody could bill from the first instant */
+	ml_u128 unknown_committed_ns, unknown_guarantee_ns;	/* billed or not: it lived, and no daemon knew */
+	bool over;			/* its QEMU ended, and no daemon ran: nothing is billed from then on */
 };
 
 enum sim_sabotage { SIM_HONEST, SIM_KEEP, SIM_SHARE };
@@ -142,6 +144,8 @@ uint64_t sim_present(void);
 bool sim_any_foreign(void);
 /* A QEMU is gone, and its VM's tasks with it. */
 void sim_qemu_ends(pid_t pid);
+/* No daemon runs: the VMs that have ended by now, or whose end had begun, are billed up to now at most. */
+void sim_see_ends(void);
 /* Right after a crash: no block that is behind a slot is free by the table's file. */
 void sim_check_mapped(void);
 

@@ -18,7 +18,9 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "../../host/base/log.h"
 #include "../../host/lend/lend.h"
@@ -154,6 +156,27 @@ static inline struct lend_vm *make_vm(struct fixture *f, const char *name, uint6
 	if (lend_vm_create(f->l, &spec, &vm, &why) < 0)
 		fail_msg("create %s: %s", name, why.text);
 	return vm;
+}
+
+/* A process that stands for a QEMU, and is this one's: it has nothing of the lender's open. */
+static inline pid_t start_process(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close_range(STDERR_FILENO + 1, ~0U, 0);
+		for (;;)
+			pause();
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static inline void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 static inline uint64_t borrow(struct lend_vm *vm, uint64_t first, uint64_t count,

@@ -221,6 +221,14 @@ static void remarks(void **state)
 		assert_string_equal(vm_remark(&view, 0, text), cases[i].says);
 		json_decref(json);
 	}
+	view = (struct vm_view){ .name = "x", .state = "defined", .broken = "", .refused = "", .created_ms = 5000 };
+	assert_string_equal(vm_remark(&view, 65000, text), "never started, waiting for its QEMU for 1 min 00 s");
+	view.lapsed = true;
+	assert_string_equal(vm_remark(&view, 65000, text),
+			    "never started in 1 min 00 s: holds nothing until its QEMU comes");
+	view.refused = "no room";
+	assert_string_equal(vm_remark(&view, 65000, text),
+			    "never started: its QEMU was refused, 'memlease status x' says why");
 	/* Nonsense does no harm. */
 	vm_view(NULL, &view);
 	assert_string_equal(view.name, "");
@@ -237,22 +245,22 @@ static void silences(void **state)
 	char text[VIEW_TEXT_MAX];
 
 	(void)state;
-	assert_string_equal(vm_silence(&view, 25000, text), "");
+	assert_string_equal(vm_unheard(&view, 25000, text), "");
 	assert_string_equal(vm_remark(&view, 25000, text), "target 512 MiB: shrinking");
-	assert_string_equal(vm_silence(&view, 65000, text),
+	assert_string_equal(vm_unheard(&view, 65000, text),
 			    "its guest has said nothing for 1 min 00 s: it sleeps, or it or its QEMU was stopped");
 	assert_string_equal(vm_remark(&view, 65000, text), "target 512 MiB: no answer from the guest");
 	view.waiting_touches = 1;
-	assert_string_equal(vm_silence(&view, 25000, text), "it stands still until there is memory for what it touched");
+	assert_string_equal(vm_unheard(&view, 25000, text), "it stands still until there is memory for what it touched");
 	view = (struct vm_view){ .state = "running" };
-	assert_string_equal(vm_silence(&view, 0, text), "its guest sends no statistics; has it the driver?");
+	assert_string_equal(vm_unheard(&view, 0, text), "its guest sends no statistics; has it the driver?");
 }
 
 static const struct vm_view a_vm = {
 	.name = "web1", .uuid = "11111111-2222-4333-8444-555555555555",
 	.boot_path = "/pool/a,b.boot", .window_path = "/pool/web1.window",
 	.vhost_socket = "/run/vm/web1.vhost.sock", .qmp_socket = "/run/vm/web1.qmp.sock",
-	.boot_blocks = 128, .window_blocks = 1408,
+	.unstarted_path = "/run/v,m/web1.unstarted", .boot_blocks = 128, .window_blocks = 1408,
 };
 
 /* The word after an option, or NULL. */
@@ -282,6 +290,9 @@ static void qemu_with_kernel(void **state)
 	assert_string_equal(value_of(&words, "-object", "id=mlboot"),
 			    "memory-backend-file,id=mlboot,size=256M,mem-path=/pool/a,,b.boot,share=on,align=2M,prealloc=off,reserve=off");
 	assert_non_null(value_of(&words, "-object", "id=mlwindow,size=2816M"));
+	/* The first of all: those behind it take the place of another QEMU's sockets. */
+	assert_string_equal(value_of(&words, "-chardev", ""),
+			    "file,id=once,path=/dev/null,input-path=/run/v,,m/web1.unstarted");
 	assert_string_equal(value_of(&words, "-chardev", "memlease"),
 			    "socket,id=memlease,path=/run/vm/web1.vhost.sock,reconnect-ms=200");
 	assert_non_null(value_of(&words, "-device", "vhost-user-memlease-pci,"));

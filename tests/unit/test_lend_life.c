@@ -145,26 +145,64 @@ static void blocks_that_qemu_gave_up_meanwhile(void **state)
 	close(fd);
 }
 
+static pid_t attach_process(struct lend_vm *vm)
+{
+	pid_t pid = start_process();
+
+	assert_int_equal(lend_vm_attach(vm, pid, -1), 0);
+	return pid;
+}
+
+/* Nobody knows when: so it is not billed for the time without a daemon, but one that lives is. */
 static void qemu_that_ended_meanwhile(void **state)
 {
 	struct fixture *f = *state;
-	struct lend_vm *vm = make_vm(f, "a", 2, 10, 0);
-	pid_t pid = fork();
+	struct lend_vm *vm = make_vm(f, "a", 2, 10, 3), *lives = make_vm(f, "b", 2, 10, 3);
+	pid_t pid = attach_process(vm), other = attach_process(lives);
 
-	if (pid == 0) {
-		for (;;)
-			pause();
-	}
-	assert_int_equal(lend_vm_attach(vm, pid, -1), 0);
 	lend_touch(vm, BOOT, 0);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	reopen(f);
+	lend_touch(lives, BOOT, 0);
+	pass_ms(f, 3000);
+	lender_close(f->l);
+	end_process(pid);
+	pass_ms(f, 2 * PERIOD_S * 1000ULL);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
 	assert_null(lend_vm_find(f->l, "a"));
 	assert_int_equal(f->seen.events[LEND_EV_VM_ENDED], 1);
+	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS - 1);
+	settle_ledger(f);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 3 * S_NS);
+	assert_int_equal(ledger_sum(f, "committed_block_ns", "a"), 6 * S_NS);
+	assert_int_equal(ledger_sum(f, "guarantee_block_ns", "a"), 9 * S_NS);
+	assert_int_equal(ledger_sum(f, "until_ms", "a"), START_MS + 3000);
+	assert_int_equal(ledger_sum(f, "ended_ms", "a"), START_MS + 3000);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "b"), (3 + 2 * PERIOD_S) * S_NS);
+	lender_validate(f->l);
+	end_process(other);
+}
+
+/* A daemon that dies while it takes the blocks back: the VM is not billed until the next one does. */
+static void an_end_that_was_cut_off_is_not_billed(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 4, 10, 3);
+
+	for (uint64_t s = 0; s < 4; s++)
+		lend_touch(vm, BOOT, s);
+	pass_ms(f, 3000);
+	set_slices(f, 1);
+	lend_vm_end(vm, "test");
+	lender_close(f->l);
+	pass_ms(f, 100000);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	while (lender_has_work(f->l)) {
+		pass_ms(f, 1000);
+		lender_work(f->l);
+	}
 	assert_int_equal(pool_status(f).free_blocks, POOL_BLOCKS);
 	settle_ledger(f);
-	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 10 * S_NS);
+	assert_int_equal(ledger_sum(f, "resident_block_ns", "a"), 12 * S_NS);
+	assert_int_equal(ledger_sum(f, "ended_ms", "a"), START_MS + 3000);
 	lender_validate(f->l);
 }
 
@@ -495,6 +533,7 @@ int main(void)
 		T(blocks_that_qemu_backed_meanwhile),
 		T(blocks_that_qemu_gave_up_meanwhile),
 		T(qemu_that_ended_meanwhile),
+		T(an_end_that_was_cut_off_is_not_billed),
 		T(a_reboot_of_the_machine),
 		T(damaged_files_are_set_aside),
 		T(files_that_power_was_lost_on_keep_no_daemon_from_starting),

@@ -24,7 +24,9 @@
  *
  * A VACANT slot reads as zeros; a write to it is a VIOLATION: the access fails
  * (SIGBUS for a program, a failed KVM_RUN for a vCPU) and the daemon is told. A
- * LOST slot fails every access as poisoned memory does.
+ * LOST slot fails every access as poisoned memory does. read() of the window's device
+ * is no access: it copies what is RESIDENT, zeros for what is VACANT or COMMITTED, and
+ * fails with EIO in what is LOST.
  *
  * A touch of a COMMITTED slot takes a block from the *supply*, a ring that the
  * daemon keeps filled with zeroed blocks, and leaves a record in the *touches*,

@@ -15,11 +15,13 @@
 #include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/uidgid.h>
+#include <linux/uio.h>
 #include <linux/xarray.h>
 
 #include "fault.h"
 #include "locks.h"
 #include "mappers.h"
+#include "peek.h"
 #include "ranges.h"
 #include "rings.h"
 #include "window_device.h"
@@ -132,6 +134,16 @@ static loff_t mlp_device_llseek(struct file *file, loff_t offset, int whence)
 	return fixed_size_llseek(file, offset, whence, (loff_t)d->window.slots << MEMLEASE_POOL_BLOCK_SHIFT);
 }
 
+static ssize_t mlp_device_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct mlp_device *d = iocb->ki_filp->private_data;
+	ssize_t got = mlp_peek(&d->window, iocb->ki_pos, to);
+
+	if (got > 0)
+		iocb->ki_pos += got;
+	return got;
+}
+
 static int mlp_device_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct mlp_device *d = file->private_data;
@@ -162,6 +174,7 @@ static const struct file_operations mlp_device_fops = {
 	.open = mlp_device_open,
 	.release = mlp_device_close,
 	.llseek = mlp_device_llseek,
+	.read_iter = mlp_device_read_iter,
 	.mmap = mlp_device_mmap,
 	.get_unmapped_area = thp_get_unmapped_area,
 };

@@ -306,6 +306,54 @@ static void test_move(void)
 	end();
 }
 
+/* --- reading a window as a file ------------------------------------------------------------------ */
+
+static bool zeros(const char *at, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (at[i])
+			return false;
+	return true;
+}
+
+/* Slot 0 is resident, 1 committed, 2 vacant, 3 lost. */
+static void test_read(void)
+{
+	char *got = malloc(3 * LAB_BLOCK);
+	uint64_t word = PATTERN;
+	uint32_t broken = 71;
+
+	begin("read");
+	lab_commit(window, 0, 2);
+	lab_commit(window, 3, 1);
+	memset(lab_block(70), 0, LAB_BLOCK);
+	lab_map(window, 0, 70);
+	lab_map(window, 3, broken);
+	is(-lab_write(mem + LAB_BLOCK - sizeof(word), PATTERN), 0, "a slot is in use");
+	is(call(MEMLEASE_POOL_RETIRE, &broken), 0, "the block of another breaks");
+	lab_supply(72);
+	lab_forget_touches();
+	memset(got, 0xff, 3 * LAB_BLOCK);
+	ok(pread(window_fd, got, 3 * LAB_BLOCK, 0) == 3 * (ssize_t)LAB_BLOCK, "a window can be read as a file");
+	ok(zeros(got, LAB_BLOCK - sizeof(word)) && !memcmp(got + LAB_BLOCK - sizeof(word), &word, sizeof(word)),
+	   "which shows what a slot holds");
+	ok(zeros(got + LAB_BLOCK, 2 * LAB_BLOCK), "and zeros where nothing is, committed or not");
+	memset(got, 0xff, 16);
+	ok(pread(window_fd, got, 16, LAB_BLOCK - sizeof(word)) == 16 && !memcmp(got, &word, sizeof(word)) &&
+	   zeros(got + sizeof(word), 16 - sizeof(word)), "also some bytes over the edge of two slots");
+	ok(lab_slot(window, 1) == MEMLEASE_SLOT_COMMITTED && lab_slot(window, 2) == MEMLEASE_SLOT_VACANT &&
+	   lab_supply_left() == 1 && !lab_touch(&(struct memlease_touch){}), "no slot changes by it, and nobody is told");
+	ok(pread(window_fd, got, 16, 3 * LAB_BLOCK) < 0 && errno == EIO, "a lost slot cannot be read");
+	is(pread(window_fd, got, 3 * LAB_BLOCK, (SLOTS - 1) * LAB_BLOCK), LAB_BLOCK, "a read ends where the window does");
+	is(pread(window_fd, got, 16, SLOTS * LAB_BLOCK), 0, "and behind it there is nothing");
+	ok(pread(window_fd, mem + 2 * LAB_BLOCK, 4096, 0) < 0 && errno == EFAULT, "nor is a vacant slot written to by it");
+	is(pread(window_fd, mem + LAB_BLOCK, LAB_BLOCK, 0), LAB_BLOCK, "a committed one is, by who reads into his window");
+	ok(peek(mem + 2 * LAB_BLOCK - sizeof(word)) == PATTERN, "and has it then");
+	ok(pwrite(window_fd, got, 16, 0) < 0 && errno == EINVAL, "a window cannot be written to as a file");
+	free(got);
+	end();
+}
+
 /* --- memory errors ------------------------------------------------------------------------------ */
 
 static int retire(uint32_t block)
@@ -469,6 +517,7 @@ int main(int argc, char **argv)
 	test_two();
 	test_nonsense();
 	test_move();
+	test_read();
 	test_retire();
 	test_cost();
 	test_zeros_break();

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The `reserved` backend in the lab: a VM's memory is mapped by entries of 2 MiB,
 write-back, that go when the guest reports; contents are right over restarts; nobody
@@ -27,10 +27,6 @@ ZEROS = ["borrow 0, 0 words not zero", "filled, 0 words differ", "report 0, 0 wo
 GOOD = "hog fill:32 check free-half check fill:16 check free sleep:200 loop:100000"
 
 
-def full(vm):
-    return vm.sh("ls /tmp/full", check=False) == "/tmp/full\n"
-
-
 def memory_types(tap, lab):
     """Every entry in the carve-out is write-back, by the kernel's list of them."""
     inside = []
@@ -46,6 +42,19 @@ def pool_whole(lab):
     return pool["lent-blocks"] == 0 and pool["free-blocks"] + pool["retired-blocks"] == pool["pool-blocks"]
 
 
+def looked_at(tap, vm):
+    """What reads a VM's memory from outside has none lent, nor shown."""
+    before, shown = vm.resident(), vm.kvm("pages_2m")
+    tap.check(before < vm.status()["committed-blocks"] - 2 * SLACK_BLOCKS, f"much of its memory is not there: {before}")
+    window = int(re.search(r"memaddr: 0x([0-9a-f]+)", vm.monitor("info memory-devices")).group(1), 16)
+    vm.monitor("dump-guest-memory /dev/null")
+    vm.monitor(f"pmemsave 0x{128 * MIB:x} 0x{64 * MIB:x} /dev/null")
+    said = [vm.monitor(f"xp /1xg 0x{window + slot * 2 * MIB:x}") for slot in range(0, 64, 7)]
+    tap.check(all("0x" in line for line in said), "xp reads slots of the window", said)
+    tap.check(vm.resident() <= before + SLACK_BLOCKS, "dump, pmemsave and xp take no block", before, vm.resident())
+    tap.check(vm.kvm("pages_2m") <= shown + SLACK_BLOCKS, "nor does KVM map more", shown, vm.kvm("pages_2m"))
+
+
 def lent(tap):
     lab = Lab(tap)
     lab.pool_daemon()
@@ -53,9 +62,10 @@ def lent(tap):
     tap.check(until(lambda: lab.pool()["supply-blocks"] > 0, 10), "the supply is filled", lab.pool())
     vm = Guest(lab, "one", limit="384M").start().wait_up()
     tap.check(vm.status()["boot-path"].startswith("/dev/memlease/"), "its memory is a device", vm.status())
+    looked_at(tap, vm)
     idle, small = vm.kvm("pages_2m"), vm.kvm("pages_4k")
     vm.spawn("hog", f"hog fill:{FILL_MIB} check mark:/tmp/full until:/tmp/go check free mark:/tmp/freed until:/tmp/end")
-    tap.need(until(lambda: full(vm), 60, 0.2), "the guest fills memory", vm.sh("cat /tmp/hog.log"))
+    vm.wait_mark("hog", "/tmp/full")
     most = vm.kvm("pages_2m")
     tap.check(most - idle >= FILL_MIB // 2 - SLACK_BLOCKS, f"it is mapped by entries of 2 MiB: {most}, {idle} before")
     tap.equal((vm.kvm("pages_4k"), vm.kvm("pages_1g")), (small, 0), "and by no others")

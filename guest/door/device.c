@@ -7,6 +7,7 @@
 #include <linux/pci.h>
 
 #include "../linux/compat.h"
+#include "../work/anew.h"
 #include "../work/defrag.h"
 #include "../work/events.h"
 #include "../work/grow.h"
@@ -129,6 +130,7 @@ static void ml_device_stop_parts(struct ml_device *ml)
 	ml_events_stop(ml->events);
 	ml_grow_stop(ml->grow);
 	ml_report_stop(ml->report);
+	ml_anew_stop(ml->anew);
 	ml_stats_stop(ml->stats);
 	ml_query_stop(ml->query);
 	cancel_work_sync(&ml->wire.look);
@@ -176,6 +178,7 @@ void ml_device_abandon(struct ml_device *ml)
 	ml->wire.vdev->config->del_vqs(ml->wire.vdev);
 	ml_defrag_exit(ml->defrag);
 	ml_trim_exit(ml->trim);
+	ml_anew_exit(ml->anew);
 	ml_report_exit(ml->report);
 	ml_watch_exit(ml->watch);
 	ml_oom_exit(ml->oom);
@@ -231,6 +234,7 @@ static int ml_device_make_work(struct ml_device *ml)
 	rc = rc ?: ml_watch_init(t, &ml->watch);
 	rc = rc ?: ml_split_init(t, &ml->split);
 	rc = rc ?: ml_report_init(t, &ml->report);
+	rc = rc ?: ml_anew_init(t, &ml->anew);
 	rc = rc ?: ml_trim_init(t, &ml->trim);
 	return rc ?: ml_defrag_init(t, &ml->defrag);
 }
@@ -242,6 +246,8 @@ static void ml_device_unmake_work(struct ml_device *ml)
 		ml_defrag_exit(ml->defrag);
 	if (ml->trim)
 		ml_trim_exit(ml->trim);
+	if (ml->anew)
+		ml_anew_exit(ml->anew);
 	if (ml->report)
 		ml_report_exit(ml->report);
 	if (ml->split)

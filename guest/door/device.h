@@ -31,6 +31,7 @@ struct ml_device {
 	struct ml_watch *watch;
 	struct ml_split *split;
 	struct ml_report *report;
+	struct ml_anew *anew;
 	struct ml_trim *trim;
 	struct ml_defrag *defrag;
 

@@ -8,6 +8,8 @@
 
 #include "../linux/meminfo.h"
 #include "../think/choose.h"
+#include "../think/stale.h"
+#include "../work/anew.h"
 #include "../work/defrag.h"
 #include "../work/events.h"
 #include "../work/grow.h"
@@ -43,6 +45,7 @@ ML_SHOW(memory_block_blocks, ml->blocks.slots_per_mb);
 ML_SHOW(limit, ml_wire_host(&ml->wire).limit_blocks);
 ML_SHOW(reported_blocks, atomic64_read(&ml->board.reported_slots));
 ML_SHOW(report_requests, ml_report_requests(ml->report));
+ML_SHOW(reports_anew, ml_anew_times(ml->anew));
 ML_SHOW(borrows, atomic64_read(&ml_grow_counts(ml->grow)->borrows));
 ML_SHOW(borrowed_bytes, ml_turn_given_bytes(&ml->turn));
 ML_SHOW(refusals, atomic64_read(&ml_grow_counts(ml->grow)->refusals));
@@ -62,8 +65,9 @@ ML_SHOW(events, ml_events_count(ml->events));
 static ssize_t name##_show(struct device *dev, struct device_attribute *attr,	\
 			   char *buf)						\
 {										\
+	struct ml_device *ml __maybe_unused = ml_of(dev);			\
 	struct ml_figures f;							\
-	int rc = ml_query_figures(ml_of(dev)->query, &f);				\
+	int rc = ml_query_figures(ml->query, &f);				\
 										\
 	return rc ? rc : sysfs_emit(buf, format "\n", __VA_ARGS__);		\
 }										\
@@ -73,6 +77,10 @@ ML_SHOW_FIGURE(resident_blocks, "%llu", f.resident_blocks);
 ML_SHOW_FIGURE(resident_boot_blocks, "%llu", f.resident_boot_blocks);
 ML_SHOW_FIGURE(metered_block_seconds, "%llu.%03llu", f.metered_block_ms / MSEC_PER_SEC,
 	       f.metered_block_ms % MSEC_PER_SEC);
+
+ML_SHOW_FIGURE(stale_blocks, "%llu",
+	       ml_stale_blocks(READ_ONCE(ml->board.hidden_most),
+			       ml_board_hidden(&ml->board, f.committed_blocks, f.resident_blocks)));
 
 static ssize_t target_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -312,6 +320,8 @@ static struct attribute *ml_sysfs_attrs[] = {
 	&dev_attr_reported_blocks.attr,
 	&dev_attr_report_requests.attr,
 	&dev_attr_report_interval_ms.attr,
+	&dev_attr_reports_anew.attr,
+	&dev_attr_stale_blocks.attr,
 	&dev_attr_borrows.attr,
 	&dev_attr_borrowed_bytes.attr,
 	&dev_attr_borrowed_for.attr,

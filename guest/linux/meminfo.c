@@ -2,15 +2,20 @@
 /*
  * Reads the kernel's own counters; see meminfo.h. Iterates over zones by node,
  * because the kernel's iterators are not for modules. Watermarks are read without
- * the boost that the kernel, or cache.c, gives them for a moment.
+ * the boost that the kernel, or cache.c, gives them for a moment; but where a process would
+ * be killed, for the kernel counts it too.
  */
 #include <linux/blk_types.h>
+#include <linux/cpuset.h>
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
+#include <linux/sched.h>
 #include <linux/vmstat.h>
 
 #include "compat.h"
+#include "kept.h"
 #include "meminfo.h"
 #include "../../proto/memlease_abi.h"
 
@@ -59,7 +64,8 @@ static u64 ml_boosted_pages(void)
 
 u64 ml_available_bytes(void)
 {
-	long available = si_mem_available() + ml_boosted_pages();
+	struct ml_kept kept = ml_kept_cache();
+	long available = si_mem_available() + ml_boosted_pages() - kept.kernel - kept.movable;
 
 	return available > 0 ? (u64)available << PAGE_SHIFT : 0;
 }
@@ -178,7 +184,15 @@ static struct zone *ml_next_kernel_zone(struct zone *after)
 	return NULL;
 }
 
-/* Free pages of a zone, and of its page cache what can go. */
+static u64 ml_less(u64 pages, u64 less)
+{
+	return pages - min(pages, less);
+}
+
+/*
+ * Free pages of a zone, and of its page cache what can go: half of it, and so half of what
+ * cgroups keep of it is to be taken off the sum over zones.
+ */
 static u64 ml_zone_available_pages(struct zone *zone)
 {
 	return zone_page_state(zone, NR_FREE_PAGES) +
@@ -188,15 +202,15 @@ static u64 ml_zone_available_pages(struct zone *zone)
 
 u64 ml_kernel_available_bytes(void)
 {
+	u64 pages = 0, kept = ml_kept_cache().kernel / 2;
 	struct zone *zone = NULL;
-	u64 pages = 0;
 
 	while ((zone = ml_next_kernel_zone(zone))) {
 		u64 keep = zone->_watermark[WMARK_LOW], have = ml_zone_available_pages(zone);
 
 		pages += have > keep ? have - keep : 0;
 	}
-	return pages << PAGE_SHIFT;
+	return ml_less(pages, kept) << PAGE_SHIFT;
 }
 
 u64 ml_kernel_lack_bytes(void)
@@ -208,6 +222,7 @@ u64 ml_kernel_lack_bytes(void)
 		keep += zone->_watermark[WMARK_LOW];
 		have += ml_zone_available_pages(zone);
 	}
+	have = ml_less(have, ml_kept_cache().kernel / 2);
 	return keep > have ? (keep - have) << PAGE_SHIFT : 0;
 }
 
@@ -241,15 +256,16 @@ bool ml_kernel_has_page(unsigned int order)
 	return false;
 }
 
-bool ml_kernel_tight(void)
+bool ml_kernel_tight(const nodemask_t *nodes)
 {
 	struct zone *zone = NULL;
 
 	while ((zone = ml_next_kernel_zone(zone))) {
 		/* What is kept from its guests, and a little that may have been freed since. */
-		u64 keep = zone->_watermark[WMARK_MIN] + zone->lowmem_reserve[ZONE_NORMAL] + ML_TIGHT_PAGES;
+		u64 keep = min_wmark_pages(zone) + zone->lowmem_reserve[ZONE_NORMAL] + ML_TIGHT_PAGES;
 
-		if (zone_page_state(zone, NR_FREE_PAGES) > keep &&
+		if (node_isset(zone_to_nid(zone), *nodes) &&
+		    zone_page_state(zone, NR_FREE_PAGES) > keep &&
 		    ml_zone_has_page(zone, PAGE_ALLOC_COSTLY_ORDER))
 			return false;
 	}
@@ -261,7 +277,7 @@ bool ml_kernel_tight(void)
  * high mark of such a zone are no measure: where vm.min_free_kbytes is raised they go up in
  * proportion, though nothing is kept from it.
  */
-static u64 ml_movable_pages(bool cache)
+static u64 ml_movable_pages(const nodemask_t *nodes, bool cache)
 {
 	u64 pages = 0;
 	int nid;
@@ -270,7 +286,7 @@ static u64 ml_movable_pages(bool cache)
 		struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
 		unsigned long have, keep;
 
-		if (!populated_zone(zone))
+		if (!populated_zone(zone) || !node_isset(nid, *nodes))
 			continue;
 		have = zone_page_state(zone, NR_FREE_PAGES);
 		if (cache)
@@ -284,6 +300,7 @@ static u64 ml_movable_pages(bool cache)
 
 u64 ml_room_bytes(void)
 {
+	struct ml_kept kept = ml_kept_cache();
 	u64 pages = 0;
 	int nid, z;
 
@@ -299,15 +316,32 @@ u64 ml_room_bytes(void)
 			pages += have > keep ? have - keep : 0;
 		}
 	}
-	return pages << PAGE_SHIFT;
+	return ml_less(pages, (kept.kernel + kept.movable) / 2) << PAGE_SHIFT;
 }
 
 u64 ml_movable_free_bytes(void)
 {
-	return ml_movable_pages(false) << PAGE_SHIFT;
+	return ml_movable_free_on(&node_states[N_ONLINE]);
+}
+
+u64 ml_movable_free_on(const nodemask_t *nodes)
+{
+	return ml_movable_pages(nodes, false) << PAGE_SHIFT;
 }
 
 u64 ml_movable_available_bytes(void)
 {
-	return ml_movable_pages(true) << PAGE_SHIFT;
+	return ml_less(ml_movable_pages(&node_states[N_ONLINE], true), ml_kept_cache().movable / 2) << PAGE_SHIFT;
+}
+
+nodemask_t ml_nodes_of_current(void)
+{
+	nodemask_t nodes = cpuset_current_mems_allowed;
+#ifdef CONFIG_NUMA
+	const struct mempolicy *policy = current->mempolicy;
+
+	if (policy && policy->mode == MPOL_BIND)
+		nodes_and(nodes, nodes, policy->nodes);
+#endif
+	return nodes;
 }

@@ -6,6 +6,7 @@
 #ifndef MEMLEASE_MEMINFO_H
 #define MEMLEASE_MEMINFO_H
 
+#include <linux/nodemask.h>
 #include <linux/types.h>
 
 u64 ml_total_bytes(void);
@@ -38,9 +39,13 @@ u64 ml_room_bytes(void);
 /* Is there a free page of this order, or larger, in a kernel zone? */
 bool ml_kernel_has_page(unsigned int order);
 /*
- * Would the kernel rather kill a process than give out a page of its zones, one of up to
- * eight? Only so large do its allocations insist on a page.
+ * Would the kernel rather kill a process than give out a page of its zones on these nodes, one
+ * of up to eight? Only so large do its allocations insist on a page.
  */
-bool ml_kernel_tight(void);
+bool ml_kernel_tight(const nodemask_t *nodes);
+u64 ml_movable_free_on(const nodemask_t *nodes);	/* ml_movable_free_bytes() of these nodes */
+
+/* The nodes that the current task may use: all, unless it is bound (set_mempolicy, cpusets). */
+nodemask_t ml_nodes_of_current(void);
 
 #endif /* MEMLEASE_MEMINFO_H */

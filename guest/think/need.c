@@ -155,6 +155,17 @@ enum ml_lack ml_lack_of(bool kernel_tight, u64 movable_free)
 	return movable_free <= ML_MOVABLE_PLENTY_BYTES ? ML_LACKS_MOVABLE : ML_LACKS_NOTHING;
 }
 
+const char *ml_lack_text(enum ml_lack lack)
+{
+	switch (lack) {
+	case ML_LACKS_MOVABLE:	return "memory of programs";
+	case ML_LACKS_KERNEL:	return "memory of the kernel";
+	case ML_LACKS_NOTHING:
+		break;
+	}
+	return "nothing that can be lent";
+}
+
 bool ml_kernel_plenty(const struct ml_marks *marks, u64 kernel_available, u64 mb_bytes)
 {
 	/* Without the block it must still have twice the mark, so as not to be short at once. */
@@ -178,4 +189,16 @@ bool ml_may_move(u64 used, u64 movable_free, u64 kernel_available, const struct 
 bool ml_needs_movable(u64 available, u64 large, u64 mb_bytes, const struct ml_marks *marks)
 {
 	return available < marks->high + mb_bytes || large < ml_stock_mark(marks) + mb_bytes;
+}
+
+u64 ml_promise_kept(const struct ml_promise *own, const struct ml_promise *parent, bool recursive)
+{
+	u64 claimed = ml_least(own->min, own->usage), kept = claimed;
+
+	if (parent->children > parent->kept)
+		return ml_need_div(claimed * parent->kept, parent->children);
+	if (recursive && own->usage > claimed && parent->usage > parent->children)
+		kept += ml_need_div((parent->kept - parent->children) * (own->usage - claimed),
+				    parent->usage - parent->children);
+	return ml_least(kept, own->usage);
 }

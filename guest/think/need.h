@@ -3,7 +3,7 @@
  * What growing is for beside available memory, as pure functions of numbers: a
  * stock of large free pages, the working set in the page cache, memory that the
  * kernel can use. Called by growing and by the split, and by
- * tests/unit/test_guest_pure.c in user space.
+ * tests/unit/test_guest_need.c in user space.
  */
 #ifndef MEMLEASE_NEED_H
 #define MEMLEASE_NEED_H
@@ -121,6 +121,9 @@ enum ml_lack {
 
 enum ml_lack ml_lack_of(bool kernel_tight, u64 movable_free);
 
+/* What memory that is, for a message; never NULL. */
+const char *ml_lack_text(enum ml_lack lack);
+
 /* Kernel allocations would have plenty without a memory block of theirs. */
 bool ml_kernel_plenty(const struct ml_marks *marks, u64 kernel_available, u64 mb_bytes);
 
@@ -135,5 +138,20 @@ bool ml_may_move(u64 used, u64 movable_free, u64 kernel_available, const struct 
 
 /* A block that the kernel gives up: do programs need it, or may it go to the host? */
 bool ml_needs_movable(u64 available, u64 large, u64 mb_bytes, const struct ml_marks *marks);
+
+/* What a cgroup is promised by memory.min, in pages, as the kernel counts it. */
+struct ml_promise {
+	u64 usage;
+	u64 min;		/* its own memory.min */
+	u64 children;		/* that it and others have used of theirs, in it */
+	u64 kept;		/* the promise that holds */
+};
+
+/*
+ * The promise that holds of a cgroup in another: its own, but no more than its part of what
+ * holds of the parent. Recursive (a mount option): what the parent is promised and no child
+ * claims is shared out by what they use beyond their own.
+ */
+u64 ml_promise_kept(const struct ml_promise *own, const struct ml_promise *parent, bool recursive);
 
 #endif /* MEMLEASE_NEED_H */

@@ -230,6 +230,7 @@ const char *ml_reason_text(u32 reason)
 	case MEMLEASE_WHY_POOL:		return "pool: the host sells no more at present";
 	case MEMLEASE_WHY_RETIRED:	return "retired: the slot had a memory error";
 	case MEMLEASE_WHY_RATE:		return "rate: too many requests";
+	case MEMLEASE_WHY_WITHDRAWN:	return "withdrawn: the host gave no answer, and was not waited for";
 	}
 	return "unknown: a reason this driver does not know";
 }

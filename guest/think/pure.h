@@ -16,6 +16,7 @@
 #include <stdint.h>
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef int64_t s64;
 #endif
 
 /* A run of slots of one region, in the CPU's byte order; count is at least 1. */

@@ -35,6 +35,7 @@ struct facts {
 	bool host_silent;				/* it tells these, but not now */
 	uint64_t kernel;				/* blocks */
 	uint64_t whole, strewn;				/* free bytes, in blocks of 2 MiB and in less */
+	uint64_t stale;					/* blocks */
 	uint64_t total, available, free, cache;		/* bytes */
 	uint64_t refusals, offline_failures, online_failures, oom_rescues;
 	char last_refusal[TEXT_BYTES];
@@ -148,6 +149,7 @@ static void read_facts(const char *dir, struct facts *f)
 	f->host_silent = rc == -ETIMEDOUT || rc == -ENODEV;
 	/* Not three waits for a host that does not answer. */
 	f->resident_boot = f->host_silent ? UNKNOWN : read_number(dir, "resident_boot_blocks", NULL);
+	f->stale = f->host_silent ? UNKNOWN : read_number(dir, "stale_blocks", NULL);
 	if (!f->host_silent)
 		read_text(dir, "metered_block_seconds", f->metered);
 	f->kernel = read_number(dir, "kernel_blocks", NULL);
@@ -241,6 +243,17 @@ static uint64_t bytes_of(uint64_t blocks)
 	return blocks == UNKNOWN ? UNKNOWN : blocks * BLOCK_BYTES;
 }
 
+static bool worth_saying(uint64_t bytes)
+{
+	return bytes != UNKNOWN && bytes >= WORTH_SAYING_BYTES;
+}
+
+/* Does the host back free memory that it was told of? */
+static bool is_stale(const struct facts *f)
+{
+	return worth_saying(bytes_of(f->stale));
+}
+
 static void print_memory(const struct facts *f)
 {
 	printf("borrowed   %s of at most %s", mib(bytes_of(f->committed)),
@@ -256,23 +269,21 @@ static void print_memory(const struct facts *f)
 	printf("memory     %s in all, %s available, %s free, %s page cache\n", mib(f->total),
 	       mib(f->available), mib(f->free), mib(f->cache));
 	if (f->whole != UNKNOWN)
-		printf("free       %s in whole blocks, which the host has or gets within a second; %s strewn\n",
-		       mib(f->whole), mib(f->strewn));
+		printf("free       %s in whole blocks, which the host has or gets within %s; %s strewn\n",
+		       mib(f->whole), is_stale(f) ? "a minute" : "a second", mib(f->strewn));
 	if (f->target == UNKNOWN)
 		printf("target     none\n");
 	else
 		printf("target     %s: %s\n", mib(bytes_of(f->target)), f->target_state);
 }
 
-static bool worth_saying(uint64_t bytes)
-{
-	return bytes != UNKNOWN && bytes >= WORTH_SAYING_BYTES;
-}
-
 static void print_why_not_less(const struct facts *f)
 {
 	if (f->reporting[0] && strcmp(f->reporting, "on"))
 		printf("not less   free memory is not reported to the host: %s\n", f->reporting);
+	if (is_stale(f))
+		printf("not less   about %s of free memory were touched by somebody whom Linux does not know of, and are reported anew\n",
+		       mib(bytes_of(f->stale)));
 	if (worth_saying(f->strewn))
 		printf("not less   %s of free memory lie in pieces, in blocks that are in use (defragmentation: %s)\n",
 		       mib(f->strewn), f->defrag[0] ? f->defrag : "not in this driver");
@@ -356,6 +367,7 @@ static void print_json(const struct facts *f)
 	json_number("kernel_blocks", f->kernel);
 	json_number("free_whole_bytes", f->whole);
 	json_number("free_strewn_bytes", f->strewn);
+	json_number("stale_blocks", f->stale);
 	json_number("total_bytes", f->total);
 	json_number("available_bytes", f->available);
 	json_number("free_bytes", f->free);

@@ -10,8 +10,6 @@
 #include "../wire/wire.h"
 #include "board.h"
 
-#define ML_SILENT_MS	1000
-
 void ml_board_init(struct ml_board *board, const struct ml_blocks *blocks)
 {
 	board->blocks = blocks;
@@ -52,6 +50,12 @@ u64 ml_board_available(const struct ml_board *board)
 u64 ml_board_large_free(const struct ml_board *board)
 {
 	return ml_large_free_bytes() + ml_board_reporting(board);
+}
+
+s64 ml_board_hidden(const struct ml_board *board, u64 committed_blocks, u64 resident_blocks)
+{
+	return (s64)(committed_blocks - resident_blocks) -
+	       (s64)(ml_board_large_free(board) >> MEMLEASE_BLOCK_SHIFT);
 }
 
 bool ml_board_added(const struct ml_board *board, u32 within_ms)

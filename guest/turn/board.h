@@ -34,10 +34,13 @@ struct ml_board {
 
 	u32 reporting;			/* enum memlease_reporting; reporting */
 	atomic64_t reported_slots;	/* that the host took; reporting */
+	s64 hidden_most;		/* blocks, see think/stale.h; reporting anew */
 	atomic64_t oom_rescues;		/* out-of-memory events that were answered; oom.c */
 	u32 target_seq;			/* the target that is being worked on; shrinking */
 	u32 target_state;		/* enum memlease_target_state; shrinking */
 };
+
+#define ML_SILENT_MS	1000	/* a host that has owed an answer for so long is silent */
 
 void ml_board_init(struct ml_board *board, const struct ml_blocks *blocks);
 
@@ -59,6 +62,12 @@ u64 ml_board_available(const struct ml_board *board);
 
 /* Free memory in large pages, with what is being reported. Any context. */
 u64 ml_board_large_free(const struct ml_board *board);
+
+/*
+ * Blocks that are in use and were never touched, by the host's count of those committed and
+ * resident; see think/stale.h. Any context.
+ */
+s64 ml_board_hidden(const struct ml_board *board, u64 committed_blocks, u64 resident_blocks);
 
 /* Was a memory block added this lately? Any context. */
 bool ml_board_added(const struct ml_board *board, u32 within_ms);

@@ -222,7 +222,7 @@ int ml_turn_take(struct ml_turn *t, enum ml_part part, const struct ml_attempt *
 
 bool ml_turn_pressed(struct ml_turn *t)
 {
-	return atomic_read(&t->giving) || atomic_read(&t->urgent);
+	return atomic_read(&t->giving) || !ml_plea_answered(&t->urges, ml_plea_last(&t->urges));
 }
 
 bool ml_turn_attempt(struct ml_turn *t)
@@ -336,6 +336,13 @@ int ml_turn_call(struct ml_turn *t, struct ml_request *req)
 	return ml_queue_call(&t->wire->queue, req);
 }
 
+int ml_turn_call_briefly(struct ml_turn *t, struct ml_request *req)
+{
+	lockdep_assert_not_held(&t->pages);
+	lockdep_assert_not_held(&t->blocks->hotplug);
+	return ml_queue_call_briefly(&t->wire->queue, req, ML_SILENT_MS);
+}
+
 /* --- out of memory ----------------------------------------------------------- */
 
 struct ml_relief ml_turn_relief(struct ml_turn *t)
@@ -343,15 +350,13 @@ struct ml_relief ml_turn_relief(struct ml_turn *t)
 	return (struct ml_relief){
 		.given_bytes = atomic64_read(&t->given_bytes),
 		.to_kernel = atomic64_read(&t->taken[ML_MOVABLE_TO_KERNEL]),
-		.answered = atomic_read(&t->answered),
-		.kernel_asked = atomic_read(&t->kernel_asked),
-		.kernel_answered = READ_ONCE(t->kernel_answered),
 	};
 }
 
-void ml_turn_urge(struct ml_turn *t)
+int ml_turn_urge(struct ml_turn *t, bool kernel)
 {
-	atomic_inc(&t->urgent);
+	int urge = ml_plea_make(&t->urges, kernel);
+
 	/*
 	 * An attempt keeps memory from use, and the lock that giving needs. One for the
 	 * kernel may be all the help there is; if there is more, ml_turn_give() ends it.
@@ -359,37 +364,51 @@ void ml_turn_urge(struct ml_turn *t)
 	if (!ml_turn_attempt_for_kernel(t))
 		ml_turn_interrupt(t);
 	ml_turn_wake(t, ML_GROW);
+	return urge;
 }
 
-bool ml_turn_urged(struct ml_turn *t)
+bool ml_turn_urge_answered(const struct ml_turn *t, int urge)
 {
-	return atomic_xchg(&t->urgent, 0);
+	return ml_plea_answered(&t->urges, urge);
 }
 
-void ml_turn_answer_urged(struct ml_turn *t)
+enum ml_urgency ml_turn_urged(struct ml_turn *t, struct ml_plea_look *look)
 {
-	atomic_inc(&t->answered);
+	if (!ml_plea_look(&t->urges, look))
+		return ML_CALM;
+	return look->any_special ? ML_URGENT_KERNEL : ML_URGENT;
+}
+
+void ml_turn_answer_urged(struct ml_turn *t, const struct ml_plea_look *look)
+{
+	ml_plea_answer(&t->urges, look);
 	wake_up_all(&t->relief);
 }
 
 void ml_turn_ask_split(struct ml_turn *t, bool urgent)
 {
-	if (urgent)
-		WRITE_ONCE(t->kernel_urgent, true);
-	atomic_inc(&t->kernel_asked);
+	ml_plea_make(&t->for_kernel, urgent);
 	ml_turn_wake(t, ML_SPLIT);
 }
 
-bool ml_turn_split_asked(struct ml_turn *t, int *asked, bool *urgent)
+int ml_turn_split_plea(struct ml_turn *t)
 {
-	*asked = atomic_read(&t->kernel_asked);
-	*urgent = xchg(&t->kernel_urgent, false);
-	return *asked != READ_ONCE(t->kernel_answered);
+	return ml_plea_last(&t->for_kernel);
 }
 
-void ml_turn_split_answer(struct ml_turn *t, int asked)
+bool ml_turn_split_answered(const struct ml_turn *t, int plea)
 {
-	WRITE_ONCE(t->kernel_answered, asked);
+	return ml_plea_answered(&t->for_kernel, plea);
+}
+
+bool ml_turn_split_asked(struct ml_turn *t, struct ml_plea_look *look)
+{
+	return ml_plea_look(&t->for_kernel, look);
+}
+
+void ml_turn_split_answer(struct ml_turn *t, const struct ml_plea_look *look)
+{
+	ml_plea_answer(&t->for_kernel, look);
 	wake_up_all(&t->relief);
 }
 

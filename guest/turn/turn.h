@@ -58,6 +58,7 @@
 #include "../window/hotplug.h"
 #include "../wire/wire.h"
 #include "board.h"
+#include "plea.h"
 
 /* Who can be woken. */
 enum ml_part {
@@ -65,6 +66,7 @@ enum ml_part {
 	ML_SHRINK,	/* look at the target now; takes blocks */
 	ML_SPLIT,	/* look at kernel memory now; takes blocks */
 	ML_REPORT,	/* report all that is free now */
+	ML_ANEW,	/* see whether what was reported must be again */
 	ML_DEFRAG,	/* look at settings again; reads */
 	ML_STATS,	/* send statistics now */
 	ML_QUERY,	/* readers who wait look again */
@@ -133,11 +135,8 @@ struct ml_turn {
 	struct ml_bell bell[ML_PART_COUNT];
 
 	/* out of memory */
-	atomic_t urgent;		/* events to be answered */
-	atomic_t answered;		/* rounds of growing that began with urgent set */
-	atomic_t kernel_asked;		/* by growing, for a block to go over to the kernel */
-	int kernel_answered;		/* kernel_asked, as of the split's last look */
-	bool kernel_urgent;		/* somebody who was out of memory asked since that look */
+	struct ml_pleas urges;		/* to growing; special: for the kernel's memory */
+	struct ml_pleas for_kernel;	/* to the split, for a block; special: of who was out of memory */
 	wait_queue_head_t relief;	/* who ran out of memory waits here */
 
 	atomic64_t given_bytes;
@@ -264,28 +263,37 @@ u64 ml_turn_given_bytes(struct ml_turn *t);
  */
 int ml_turn_call(struct ml_turn *t, struct ml_request *req);
 
+/* The same, but withdrawn where the host is silent; see ml_queue_call_briefly(). */
+int ml_turn_call_briefly(struct ml_turn *t, struct ml_request *req);
+
 /* --- out of memory ----------------------------------------------------------- */
 
-/* What growing and the split have done so far for who runs out of memory. */
+/* What growing and the split have brought so far. */
 struct ml_relief {
 	u64 given_bytes;
 	u64 to_kernel;		/* memory blocks */
-	int answered;
-	int kernel_asked;
-	int kernel_answered;
 };
 
 struct ml_relief ml_turn_relief(struct ml_turn *t);
 
-/*
- * A process would be killed: growing is to look now, as a matter of urgency, and no
- * attempt is to be in its way, unless it brings the kernel memory. Any context.
- */
-void ml_turn_urge(struct ml_turn *t);
+/* What growing was urged to; see ml_turn_urge(). */
+enum ml_urgency {
+	ML_CALM,
+	ML_URGENT,
+	ML_URGENT_KERNEL,	/* memory of the kernel's is lacking, whatever it looks like by now */
+};
 
-/* By growing: was it urged since the last call? And when it has looked for that. */
-bool ml_turn_urged(struct ml_turn *t);
-void ml_turn_answer_urged(struct ml_turn *t);
+/*
+ * A process would be killed, for want of the kernel's memory or of any: growing is to look
+ * now, as a matter of urgency, and no attempt is to be in its way, unless it brings the kernel
+ * memory. Any context. Returns the plea's number, and whether growing has looked since.
+ */
+int ml_turn_urge(struct ml_turn *t, bool kernel);
+bool ml_turn_urge_answered(const struct ml_turn *t, int urge);
+
+/* By growing: what is it urged to, as a look begins? And when it has looked. */
+enum ml_urgency ml_turn_urged(struct ml_turn *t, struct ml_plea_look *look);
+void ml_turn_answer_urged(struct ml_turn *t, const struct ml_plea_look *look);
 
 /*
  * By growing: no block is to be had for the kernel, which is short, or, urgent, for
@@ -293,14 +301,15 @@ void ml_turn_answer_urged(struct ml_turn *t);
  */
 void ml_turn_ask_split(struct ml_turn *t, bool urgent);
 
-/*
- * By the split: what was asked for so far, if that is not answered, and whether it was
- * urgent since the last call; and the answer.
- */
-bool ml_turn_split_asked(struct ml_turn *t, int *asked, bool *urgent);
-void ml_turn_split_answer(struct ml_turn *t, int asked);
+/* The number of the last such plea, and whether the split has looked since. Any context. */
+int ml_turn_split_plea(struct ml_turn *t);
+bool ml_turn_split_answered(const struct ml_turn *t, int plea);
 
-/* Where who urged waits; woken when anything of ml_relief changes, or growing is held. */
+/* By the split: is a block wanted that it has not looked for, and urgently? And the answer. */
+bool ml_turn_split_asked(struct ml_turn *t, struct ml_plea_look *look);
+void ml_turn_split_answer(struct ml_turn *t, const struct ml_plea_look *look);
+
+/* Where who urged waits; woken by each answer, when anything of ml_relief changes, or growing is held. */
 wait_queue_head_t *ml_turn_relief_waitqueue(struct ml_turn *t);
 
 #endif /* MEMLEASE_TURN_H */

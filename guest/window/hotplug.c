@@ -401,7 +401,10 @@ int ml_hotplug_init(struct ml_hotplug *h, struct ml_blocks *blocks)
 	h->adding = blocks->count;
 	spin_lock_init(&h->lock);
 	h->memmap_inside = ml_memmap_on_memory();
-	h->nid = memory_add_physaddr_to_nid(blocks->addr);
+	/* Of memory that is still to come the firmware may say another node than the first. */
+	h->nid = phys_to_target_node(blocks->addr);
+	if (h->nid == NUMA_NO_NODE)
+		h->nid = memory_add_physaddr_to_nid(blocks->addr);
 	if (h->nid == NUMA_NO_NODE)
 		h->nid = first_online_node;
 	ml_reserve_init(&h->reserve);

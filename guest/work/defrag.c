@@ -342,12 +342,20 @@ u32 ml_defrag_now(struct ml_defrag *d, u32 blocks, u32 max_ms, bool hard)
 		.worth = hard ? ML_WORTH_HARD : ML_WORTH,
 		.deadline_ns = ktime_get_ns() + (u64)max_ms * NSEC_PER_MSEC,
 	};
+	bool interrupted;
 
-	/* The thread in the background leaves off for this. */
-	ml_turn_read(d->turn);
-	while (!ml_job_ends(d, &job) && ml_defrag_round(d, &job))
-		;
-	ml_turn_read_end(d->turn);
+	do {
+		/* The thread in the background leaves off for this. */
+		ml_turn_read(d->turn);
+		while (!ml_job_ends(d, &job) && ml_defrag_round(d, &job))
+			;
+		interrupted = ml_turn_pages_wanted(d->turn);
+		ml_turn_read_end(d->turn);
+		/* Who wants the page arrays meanwhile has them first. */
+		if (interrupted)
+			schedule_timeout_interruptible(1);
+	} while (interrupted && job.blocks && !READ_ONCE(d->turn->held) && !signal_pending(current) &&
+		 ktime_get_ns() <= job.deadline_ns);
 	return job.cleared;
 }
 

@@ -41,6 +41,7 @@ static void ml_event_act(struct ml_events *e, const struct memlease_event *event
 		break;
 	case MEMLEASE_EV_REPORT_NOW:
 		ml_turn_wake(t, ML_REPORT);
+		ml_turn_wake(t, ML_ANEW);
 		break;
 	case MEMLEASE_EV_RETIRED:
 		dev_warn(ml_wire_dev(t->wire), "the host retired %llu blocks from slot %llu of the %s after a memory error\n",

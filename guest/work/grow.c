@@ -356,7 +356,7 @@ static u32 ml_grow_for_kernel(struct ml_grow *g, const struct ml_marks *marks, b
 }
 
 /* One look, and what follows from it. Returns how many blocks Linux has got. */
-static u32 ml_grow_round(struct ml_grow *g, bool urgent)
+static u32 ml_grow_round(struct ml_grow *g, enum ml_urgency urgent)
 {
 	struct ml_turn *t = g->turn;
 	struct ml_marks marks = ml_board_marks(t->board);
@@ -370,7 +370,9 @@ static u32 ml_grow_round(struct ml_grow *g, bool urgent)
 	if (!ml_grow_measure(g, &marks) && !urgent)
 		return 0;
 	room = pause ? 0 : ml_grow_room(g, urgent);
-	n = ml_grow_for_kernel(g, &marks, urgent && ml_kernel_tight());
+	/* Between the urge and this look somebody may have freed a page, that will be gone again. */
+	n = ml_grow_for_kernel(g, &marks, urgent == ML_URGENT_KERNEL ||
+					  (urgent && ml_kernel_tight(&node_states[N_ONLINE])));
 	if (n) {
 		n = room ? ml_grow_by(g, min(n, room), ML_FOR_KERNEL, true) : 0;
 		/* The host lends none: a movable block has to go over to the kernel. */
@@ -461,17 +463,18 @@ static void ml_grow_work(struct work_struct *work)
 	struct ml_grow *g = container_of(to_delayed_work(work), struct ml_grow, work);
 	struct ml_turn *t = g->turn;
 	unsigned int flags = memalloc_noreclaim_save();
-	bool asked = ml_turn_urged(t);
+	struct ml_plea_look look;
+	enum ml_urgency asked = ml_turn_urged(t, &look);
 	u32 round;
 
 	for (round = 0; round < ML_ROUNDS_MAX && !READ_ONCE(t->growing_held); round++)
-		if (!ml_grow_round(g, asked && !round))
+		if (!ml_grow_round(g, round ? ML_CALM : asked))
 			break;
 	memalloc_noreclaim_restore(flags);
 	ml_grow_mind_strangers(g);
 	ml_hotplug_keep_reserve(t->hotplug);
 	if (asked)
-		ml_turn_answer_urged(t);
+		ml_turn_answer_urged(t, &look);
 	if (!READ_ONCE(t->growing_held))
 		/* Does nothing where the work is queued already: whoever woke it wants it sooner. */
 		queue_delayed_work(g->wq, &g->work, msecs_to_jiffies(ml_grow_next(g)));

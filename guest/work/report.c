@@ -81,7 +81,10 @@ static int ml_report_send(struct ml_report *r, u32 n)
 	for (i = 0; i < n; i += step) {
 		step = min(n - i, r->turn->wire->fixed.max_extents);
 		ml_request_spans(r->req, MEMLEASE_REQ_REPORT, r->spans + i, step);
-		rc = ml_turn_call(r->turn, r->req);
+		rc = ml_turn_call_briefly(r->turn, r->req);
+		/* The pages are free again, to be reported when the host is back. */
+		if (rc == -ECANCELED)
+			return rc;
 		if (rc) {
 			ml_wire_failed(r->turn->wire, "REPORT", rc);
 			return rc;
@@ -137,6 +140,12 @@ static void ml_report_pace(struct ml_report *r)
 	r->paced_ns = ktime_get_ns();
 }
 
+/* What the kernel hands out now it shall hand out once more, later. */
+static void ml_report_again(struct ml_report *r)
+{
+	atomic_set(&r->prdev.state, ML_PAGE_REPORTING_REQUESTED);
+}
+
 /*
  * The kernel hands us free pages, which nobody else can use until we return. Its own pass
  * and the one that we drive can run at a time: one batch waits for the other, or the second
@@ -152,14 +161,20 @@ static int ml_report_pages(struct page_reporting_dev_info *prdev, struct scatter
 	u32 i;
 	int rc;
 
-	/* A host that is away keeps the pages until it is back: give it none more. */
-	if (READ_ONCE(r->turn->held) || ml_board_host_is_silent(r->turn->board))
+	if (READ_ONCE(r->turn->held))
 		return -EBUSY;
+	/* What a host that is away was given may be kept until it is back: give it none more. */
+	if (ml_board_host_is_silent(r->turn->board)) {
+		ml_report_again(r);
+		return -EBUSY;
+	}
 	for_each_sg(sgl, sg, nents, i)
 		bytes += sg->length;
 	atomic64_add(bytes, &r->turn->board->reporting_bytes);
 	wait_event_idle(r->one_batch, !atomic_cmpxchg(&r->batch, 0, 1));
-	rc = ml_report_list(r, sgl, nents);
+	rc = ml_board_host_is_silent(r->turn->board) ? -ECANCELED : ml_report_list(r, sgl, nents);
+	if (rc == -ECANCELED)
+		ml_report_again(r);
 	ml_report_pace(r);
 	atomic_set(&r->batch, 0);
 	wake_up(&r->one_batch);
@@ -180,7 +195,7 @@ static u32 ml_report_drive_once(struct ml_report *r)
 	u32 passes = 0;
 	u64 before, refused;
 
-	if (READ_ONCE(r->turn->held))
+	if (READ_ONCE(r->turn->held) || ml_board_host_is_silent(r->turn->board))
 		return r->interval_ms;
 	if (!now && ((atomic_read(&r->prdev.state) != ML_PAGE_REPORTING_REQUESTED && !drain) ||
 		     ml_board_added(r->turn->board, ML_GROWING_MS)))

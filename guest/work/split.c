@@ -168,16 +168,15 @@ static long ml_split_look(struct ml_split *s)
 {
 	struct ml_marks marks = ml_board_marks(s->turn->board);
 	struct ml_turn *t = s->turn;
-	bool urgent;
-	int asked;
+	struct ml_plea_look asked;
 
-	if (ml_turn_split_asked(t, &asked, &urgent)) {
+	if (ml_turn_split_asked(t, &asked)) {
 		/* Who waits for that is the kernel itself: what it takes comes out of its reserves. */
 		unsigned int flags = memalloc_noreclaim_save();
 
-		ml_split_to_kernel(s, urgent);
+		ml_split_to_kernel(s, asked.any_special);
 		memalloc_noreclaim_restore(flags);
-		ml_turn_split_answer(t, asked);
+		ml_turn_split_answer(t, &asked);
 	}
 	if (!ml_blocks_kernel_count(t->blocks))
 		return MAX_SCHEDULE_TIMEOUT;

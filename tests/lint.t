@@ -28,7 +28,7 @@ shell_clean() { { with_first_line '(ba)?sh'; files 'scripts/lib/*.sh'; } | sort 
 python_compiles()
 {
 	{ with_first_line python3; files '*.py'; } | sort -u |
-		xargs python3 -c 'import sys
+		xargs /usr/bin/python3 -c 'import sys
 for f in sys.argv[1:]: compile(open(f).read(), f, "exec")'
 }
 licensed()
@@ -45,16 +45,25 @@ short_files()
 	files '*.c' '*.h' '*.py' '*.sh' '*.t' 'scripts/*' | xargs wc -l |
 		awk '$2 != "total" && $1 > 650 { print $2 " has " $1 " lines: split it"; bad = 1 } END { exit bad }'
 }
+# The packages that scripts/setup installs are for it; another one, found first in PATH, may
+# lack modules, or be a wrapper that starts ten times as slowly.
+debians_python()
+{
+	! files | grep -v '^tests/lint.t$' | xargs grep -nIE '(/usr/bin/env |(^|[[:space:]])exec |^[[:space:]]+|\| *)python3( |$)' --
+}
 nothing_open() { ! files | grep -v '^tests/lint.t$' | xargs grep -nIE '\b(TODO|FIXME|XXX)\b' --; }
 no_trailing_space() { ! files '*.c' '*.h' '*.py' '*.sh' '*.t' 'scripts/*' Makefile '*.md' | xargs grep -nE '[[:space:]]+$' --; }
 
-echo "1..9"
+echo "1..12"
 check "everything uses only what stands below it" scripts/check-layers
 check "the check of the order can fail" scripts/check-layers --self-test
 check "shell scripts pass shellcheck" shell_clean
 check "Python compiles" python_compiles
+check "Python is Debian's" debians_python
 check "every source names its licence" licensed
 check "files are short" short_files
 check "nothing is left open in the code" nothing_open
 check "no trailing white space" no_trailing_space
-check "JSON files parse" sh -c 'git ls-files -co --exclude-standard "*.json" | xargs -n1 python3 -m json.tool >/dev/null'
+check "JSON files parse" sh -c 'git ls-files -co --exclude-standard "*.json" | xargs -n1 /usr/bin/python3 -m json.tool >/dev/null'
+check "messages that the documentation names are there" scripts/check-messages
+check "the check of messages can fail" scripts/check-messages --self-test

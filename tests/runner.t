@@ -50,6 +50,7 @@ says()
 
 file good.t <<<'echo 1..2; echo ok 1 - one; echo ok 2 - two'
 file bad.t <<<'echo 1..2; echo ok 1 - one; echo not ok 2 - two; echo "# the reason"; echo "to stderr" >&2'
+file long.t <<<'echo 1..2; echo not ok 1 - one; echo "# its reason"; echo ok 2 - two; seq -f "# said later: %g" 99'
 file dies.t <<<'echo 1..1; echo ok 1 - one; exit 3'
 file killed.t <<<'echo 1..1; echo ok 1 - one; kill -9 $$'
 file few.t <<<'echo 1..3; echo ok 1 - one'
@@ -62,6 +63,8 @@ runs 1 "3 passed, 1 failed" "a test that fails" good.t bad.t
 says '^bad.t +FAILED +1 passed, 1 failed' "and its line"
 says '\| # the reason$' "its output is shown"
 says '! to stderr$' "and what it said to standard error"
+runs 1 "1 passed, 1 failed" "one that fails long before the end" long.t
+says '^ +# its reason$' "its reason is shown"
 runs 1 "1 passed, 1 failed" "an exit status without a failed test" dies.t
 says 'exit status 3$' "is named"
 runs 1 "1 passed, 1 failed" "a program that is killed" killed.t
@@ -118,11 +121,24 @@ me=two other=one tries=600; $meet"
 rm -f "$dir/one" "$dir/two"
 runs 0 "2 passed, 0 failed" "-j2: one of spare time runs beside one that runs alone" -j2 alone.t spare.t
 
+# Nor does it take anything from others that have not begun.
+rm -f "$dir/turns"
+file rest.t <<<"# run-tests: spare, likewise
+me=rest; sleep 0.1; $turn"
+runs 0 "4 passed, 0 failed" "-j2 with one of spare time" -j2 rest.t a.t b.t c.t
+n=$((n + 1))
+if [ "$(grep begin "$dir/turns" | tail -n 1)" = "begin rest" ]; then
+	echo "ok $n - which begins when the others have"
+else
+	echo "not ok $n - which begins when the others have"
+	sed 's/^/# /' "$dir/turns"
+fi
+
 clock=
 # stat IDLE: processors that are idle for so much of 100 parts of their time, from now on.
 stat()
 {
-	[ -z "$clock" ] || kill "$clock"
+	[ -z "$clock" ] || { kill "$clock"; wait "$clock" 2>"$dir/nothing"; }
 	for ((i = 0; ; i++)); do
 		echo "cpu $((i * (100 - $1))) 0 0 $((i * $1)) 0 0 0 0" >"$dir/stat.new" || exit
 		mv "$dir/stat.new" "$dir/stat" || exit
@@ -144,6 +160,15 @@ file one.t <<<"me=one other=nobody tries=80; $meet"
 file two.t <<<"me=two other=three tries=60; $meet"
 stat 20
 runs 1 "1 passed, 2 failed" "and does not while they are busy" -j2 one.t two.t three.t
+# It is one that waited, the last time, though another took longer.
+rm -f "$dir"/{one,two,three,four,times}
+file one.t <<<"me=one other=four tries=600; $meet"
+file two.t <<<"me=two other=four tries=600; $meet"
+file three.t <<<'echo 1..1; [ -e $DIR/four ] && echo ok 1 || echo not ok 1'
+file four.t <<<"me=four other=one tries=600; $meet"
+printf '9.0\t0.1\tone.t\n8.0\t0.1\ttwo.t\n7.0\t6.0\tthree.t\n6.0\t0.1\tfour.t\n' >"$dir/times"
+stat 60
+runs 0 "4 passed, 0 failed" "-j2: the third is one that waits, by what is known of it" -j2 three.t four.t one.t two.t
 kill "$clock"
 unset MEMLEASE_TEST_STAT
 
@@ -167,11 +192,11 @@ for me in a b; do file $me.t <<<"echo $me >>\$DIR/begun; echo 1..1; echo ok 1"; 
 file c.t <<<'echo c >>$DIR/begun; echo 1..1; sleep 1; echo ok 1'
 runs 0 "3 passed, 0 failed" "files one by one" a.t b.t c.t
 holds "begin in the order given" begun "a b c"
-holds "their times are kept" [ "$(grep -cE '^[0-9.]+'$'\t''[abc]\.t$' "$dir/times")" = 3 ]
-holds "in seconds" grep -qE '^([1-9]|[0-9]{2,})\.[0-9]'$'\t''c\.t$' "$dir/times"
+holds "their times are kept" [ "$(grep -cE '^[0-9.]+'$'\t''[0-9.]+'$'\t''[abc]\.t$' "$dir/times")" = 3 ]
+holds "in seconds" grep -qE '^([1-9]|[0-9]{2,})\.[0-9]'$'\t''0\.[0-9]'$'\t''c\.t$' "$dir/times"
 # c ends when a has begun, which is so only if c began before.
 file c.t <<<'echo c >>$DIR/begun; echo 1..1; until grep -q a $DIR/begun; do sleep 0.1; done; echo ok 1'
-printf '9.0\tc.t\n5.0\tb.t\n1.0\ta.t\n' >"$dir/times"
+printf '9.0\t0.1\tc.t\n5.0\t0.1\tb.t\n1.0\t0.1\ta.t\n' >"$dir/times"
 : >"$dir/begun"
 runs 0 "3 passed, 0 failed" "-j2: with times that are known" -j2 a.t b.t c.t
 holds "the shortest begins last" [ "$(tail -n 1 "$dir/begun")" = a ]

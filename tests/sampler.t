@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests compare bills with (tests/vm/lib/looks.py, sampler.py): it bears with a
 machine that is slow, and with nothing else. A bill that is wrong by one block for a while
@@ -150,6 +150,36 @@ def of_files(tap):
             tap.has(str(error), "has ended", "one that died says so")
 
 
+def few_words(tap):
+    """What did not change is told in one line for many looks, and is known as well."""
+    few = Looks()
+    few.add(0, LOOK_NS, {"vm": 100.0})
+    for at in range(STEP_NS, 4 * S, STEP_NS):
+        if at % S == 0:
+            few.held(at - STEP_NS, at - STEP_NS + LOOK_NS)
+            few.add(at, at + LOOK_NS, {"vm": 100.0})
+    few.held(4 * S - STEP_NS, 4 * S - STEP_NS + LOOK_NS)
+    few.add(4 * S, 4 * S + LOOK_NS, {"vm": 20.0})
+    tap.check(not few.gaps, "looks that are not told of are no gap", few.gaps)
+    tap.between(-1, few.block_seconds() - 4 * 100, 1, "and the integral is the same")
+    few.add(5 * S, 5 * S + LOOK_NS, {"vm": 20.0})
+    tap.equal(len(few.gaps), 1, "but looks that were missed are one")
+    with tempfile.TemporaryDirectory(prefix="memlease-looks-", dir="/dev/shm") as directory:
+        sampler = Sampler(directory)
+        path = os.path.join(directory, "vm")
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 10 * BLOCK_BYTES)
+        began = time.monotonic()
+        tap.equal(sampler.now({path}), 10, "a file that has just come is seen")
+        before = sampler.block_seconds({path})
+        time.sleep(1)
+        lasted = time.monotonic() - began
+        tap.between(0, sampler.block_seconds({path}) - before, 10 * lasted + 0.5, "and counted while nothing changes")
+        low, high = sampler.bounds({path})
+        tap.check(high >= 10 * 0.95, "for all the time", low, high)
+        sampler.stop()
+
+
 def patience(tap):
     """The clock of waits' limits: the wall's, less what the machine was busy with others."""
     tap.equal(advance(2.0, 0.0), 2.0, "on a machine with room it is the wall's")
@@ -164,4 +194,4 @@ def patience(tap):
     tap.check(not until(lambda: False, 0.1) and time.monotonic() - asked >= 0.1, "a wait ends, not before its time")
 
 
-run(Tap(), (patience, on_time, nobody_looked, comes_and_goes, of_files), 120)
+run(Tap(), (patience, on_time, nobody_looked, comes_and_goes, few_words, of_files), 120)

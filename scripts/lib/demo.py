@@ -18,6 +18,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(TOP, "tests", "vm"), os.path.join(TOP, "scripts", "lib")]
 
 import chart  # noqa: E402
+from lib import paths  # noqa: E402
 from lib.host import Host  # noqa: E402
 from lib.vm import wait_ended  # noqa: E402
 
@@ -125,7 +126,8 @@ def empty(host, vm, watch, near_mib):
 
 
 def run(host):
-    vm = host.vm_start(NAME, kernel=KERNEL, boot=f"{BOOT_MIB}M", limit=f"{LIMIT_MIB}M", tenant="acme", plan="standard")
+    vm = host.vm_start(NAME, kernel=KERNEL, initrd=paths.guest(KERNEL, "initrd-redis"), boot=f"{BOOT_MIB}M",
+                       limit=f"{LIMIT_MIB}M", tenant="acme", plan="standard")
     watch = Watch(host, vm)
     vm.wait_up()
     accelerator = "kvm" if "enabled" in vm.monitor("info kvm").split(":")[-1].split() else "tcg"

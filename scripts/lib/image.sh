@@ -102,16 +102,17 @@ ml_image_unpack_module()
 }
 
 # ml_image_modules KERNEL TREE NAME...: a kernel's modules, uncompressed, into
-# lib/modules/, and their order into lib/modules/order.
+# lib/modules/, and their order into lib/modules/order: a line of file and name each.
 ml_image_modules()
 {
-	local kernel=$1 tree=$2 path name
+	local kernel=$1 tree=$2 path file name
 	shift 2
 	mkdir -p "$tree/lib/modules"
 	ml_image_paths "$kernel" "$@" | while read -r path; do
-		name=$(basename "${path%.xz}")
-		ml_image_unpack_module "$path" "$tree/lib/modules/$name"
-		echo "$name" >>"$tree/lib/modules/order"
+		file=$(basename "${path%.xz}")
+		name=${file%.ko}
+		ml_image_unpack_module "$path" "$tree/lib/modules/$file"
+		echo "$file ${name//-/_}" >>"$tree/lib/modules/order"
 	done
 	touch "$tree/lib/modules/order"
 }

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-defrag: how to choose the blocks that are emptied, so that strewn free memory
 can be reported. The driver's three choosers, and Linux' own compaction, in the same
@@ -45,10 +45,9 @@ def settled(s):
 
 def one_state(bench, s, key, state, seed):
     """Fragment, defragment, and see that the program has what it kept."""
-    s.sh("rm -f /tmp/thin /tmp/end /tmp/frag.log; "
-         f"(frag take:{FRAG_MIB} {pattern(state, seed)} mark:/tmp/thin until:/tmp/end check >/tmp/frag.log 2>&1; "
-         "echo ended $? >>/tmp/frag.log) >/dev/null 2>&1 &")
-    s.sh("while ! [ -e /tmp/thin ]; do usleep 50000; done", timeout_s=LIMIT_S)
+    s.sh("rm -f /tmp/thin /tmp/end")
+    s.spawn("frag", f"frag take:{FRAG_MIB} {pattern(state, seed)} mark:/tmp/thin until:/tmp/end check")
+    s.wait_mark("frag", "/tmp/thin", LIMIT_S)
     before, pages, cpu = settled(s), moved(s), s.cpu()
     how = "echo 1 >/proc/sys/vm/compact_memory" if key == "linux_compaction" else f"echo now >$(echo {SYSFS}/defrag)"
     began = time.monotonic()
@@ -56,8 +55,10 @@ def one_state(bench, s, key, state, seed):
     seconds = time.monotonic() - began
     spent = s.cpu().guest - cpu.guest
     after, pages = settled(s), moved(s) - pages
-    s.sh("touch /tmp/end; while ! grep -q ended /tmp/frag.log; do usleep 50000; done; "
-         "grep -q 'ended 0' /tmp/frag.log || { cat /tmp/frag.log; false; }", timeout_s=LIMIT_S)
+    s.sh("touch /tmp/end")
+    status, said = s.wait("frag", LIMIT_S)
+    if status:
+        raise AssertionError(f"the program that fragments has ended with status {status}: {said}")
     cleared = before - after
     bench.say(f"{state}: {cleared:.0f} of {before:.0f} blocks back with {pages} pages in {seconds:.2f} s")
     return {f"{state}_{name}": value for name, value in zip(FIELDS, (

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-elasticity: the HyperAlloc paper's inflate test, scaled to a VM of 4 GiB
 of which 3 GiB come and go. How fast does the host get memory back that a guest
@@ -124,9 +124,16 @@ class Turn:
 
     def waiter(self, command):
         """Start a command of the guest that waits for something; a function that waits
-        for it to end, and gives its output."""
-        self.s.sh(f"rm -f /tmp/waiter; mkfifo /tmp/waiter; ({command} >/tmp/waiter) >/dev/null 2>&1 &")
-        return lambda: self.s.sh("cat /tmp/waiter", timeout_s=LIMIT_S)
+        for it to end, and gives its output. It fails if the command has."""
+        self.s.sh(f"rm -f /tmp/waiter; mkfifo /tmp/waiter; "
+                  f"({{ {command}; echo $?; }} >/tmp/waiter 2>&1) >/dev/null 2>&1 &")
+
+        def wait():
+            *said, status = self.s.sh("cat /tmp/waiter", timeout_s=LIMIT_S).splitlines() or ["killed"]
+            if status != "0":
+                raise AssertionError(f"{command} has ended with status {status}: {' '.join(said)}")
+            return " ".join(said)
+        return wait
 
     def give(self, name, total, counts=False):
         """Until Linux in the guest has it all (of total MiB) again."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-footprint: what a job costs in memory over time. A C project from Debian is
 built in a VM of at most 4 GiB, which then idles; once a second the memory behind the
@@ -17,7 +17,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(os.path.dirname(HERE), "vm"), os.path.join(HERE, "lib"), os.path.join(TOP, "scripts", "lib")]
 
 import chart
-from measure import OUT, Bench, settle
+from measure import OUT, SHOWN_OUT, Bench, settle
 from tables import show
 
 KEYS = ["memlease", "virtio_mem", "virtio_balloon_reporting", "fixed"]
@@ -169,7 +169,7 @@ def draw(bench):
     with open(os.path.join(OUT, "footprint.svg"), "w") as file:
         file.write(chart.svg("Memory behind a VM of at most 4 GiB that builds a program, then idles (GiB·min)", series, [],
                              legend=220))
-    bench.say("the curves: build/bench/footprint.svg")
+    bench.say(f"the curves: {SHOWN_OUT}/footprint.svg")
 
 
 def main():

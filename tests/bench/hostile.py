@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-hostile: how long the first touches of a quiet VM take while another VM, a QEMU that
 was taken over, or a local process does each attack of a catalogue (tests/lib/attacks.py), beside
@@ -91,12 +91,12 @@ def main():
     about = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rounds": rounds,
              "touches": TOUCHES, "rest_us": REST_US, "cpu": cpu_model(), "cores": os.cpu_count(), "host_kernel": platform.release(),
              "load_before": load}
-    write_results("hostile", result, {"about": about, "turns": turns})
+    where = write_results("hostile", result, {"about": about, "turns": turns})
     bound = result["undisturbed"]["max_us"] + GOAL_US
     print(plain([["", "p99, us", "longest, us", ""]] +
                 [[name, f"{r['p99_us']:.0f}", f"{r['max_us']:.0f}", "" if r["max_us"] <= bound or name in NO_ATTACK else "over the goal"]
                  for name, r in result.items()]))
-    print("build/bench/hostile.json, samples in build/bench/hostile.raw.json")
+    print(where)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-interference: what a program feels that does nothing but read and write
 memory, on the only vCPU of a VM, while the host takes 2 of its 4 GiB and gives
@@ -51,7 +51,7 @@ def turn(bench, key):
     if key == "memlease":
         s.take_all()
     s.spawn("stream", f"stream {ARRAYS_MIB} {SAMPLE_MS} {SECONDS}")
-    s.sh("while ! grep -q begin /tmp/stream.log; do usleep 50000; done")
+    s.wait_that("stream", "grep -q begin /tmp/stream.log")
     began, out = time.monotonic(), {}
     with Watch(s) as watch:
         time.sleep(FREE_AT_S)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-lab: what a block costs inside the lab, where KVM is KVM and the host's memory
 has no page array: the first touch by a guest, giving back what is free, and being
@@ -43,6 +43,8 @@ class Turn:
 
     def curve(self):
         """What has been behind the VM, as (ns, bytes)."""
+        if self.s.lab.ended("behind") is not None:
+            raise AssertionError(f"the lab's program that looks behind the VM has ended: {self.s.lab.wait('behind')}")
         lines = self.s.lab.sh("cat /tmp/behind.log", 60).splitlines()
         return [tuple(map(int, line.split())) for line in lines if len(line.split()) == 2]
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-metadata: what the host keeps about memory that is lent, in the lab, everything
 counted, beside the page array that Linux would have for as much; and the page tables
@@ -112,6 +112,7 @@ def lent(bench, out):
     bench.say("a VM that has not begun")
     vm = host.vm = Guest(lab, "one", boot=f"{BOOT_MIB}M", limit=f"{BOOT_MIB + WINDOW_MIB}M", qemu=["-S"]).start()
     until(lambda: (vm.status() or {}).get("state") == "running", SETTLE_S)
+    vm.monitor("info status")	# it answers when QEMU has come up
     empty = host.qemu()
     vm.monitor("cont")
     vm.wait_up()

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-pool: what getting a block of the pool and putting it back costs, by 1 and 2
 threads (and 16 where the machine has as many cores), beside a list under a mutex and the
@@ -75,13 +75,13 @@ def main():
     about = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rounds": rounds,
              "threads": " and ".join(map(str, counts)), "cpu": cpu_model(), "cores": os.cpu_count(),
              "host_kernel": platform.release(), "load_before": load}
-    write_results("pool", result, {"about": about, "turns": turns})
+    where = write_results("pool", result, {"about": about, "turns": turns})
     lines = [["", *(f"{what}, {n} thread{'s' * (n > 1)}, ns" for what in ("get", "put") for n in counts)]]
     lines += [[system, *(f"{ns:.1f}" for field in ("get_ns", "put_ns") for ns in result[system][field])]
               for system in SYSTEMS]
     print(plain(lines))
     print(f"a pool of 1 TiB is open {recovery:.2f} ms after a crash")
-    print("build/bench/pool.json, samples in build/bench/pool.raw.json")
+    print(where)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """bench-zero: how fast one thread makes blocks of the pool zero, the daemon's way, by
 memset(), by each store loop that the CPU can run, and as the kernel does it for who gets
@@ -97,7 +97,7 @@ def main():
              "ways_gib_s": {way: median(turns, way) for way in ways},
              "disturbed_turns_percent": round(100 * sum(disturbed(turn) for turn in turns) / len(turns), 1),
              "memlease_wall_gib_s": round(median(turns, "memlease", "wall_gib_s"), 1), "times_memset_by_round": ratios}
-    write_results("zero", result, {"about": about, "turns": turns})
+    where = write_results("zero", result, {"about": about, "turns": turns})
     for way in ways:
         print(f"{way:<20} {median(turns, way):7.1f} GiB/s")
     print(f"memlease: {result['memlease_gib_s'] / result['memset_gib_s']:.2f} times memset() ({ratios[0]:.2f} to "
@@ -106,7 +106,7 @@ def main():
     if about["disturbed_turns_percent"]:
         print(f"{about['disturbed_turns_percent']:.0f} % of all turns had no CPU to themselves: memset() looks faster "
               "in these than it is, and the others slower")
-    print("build/bench/zero.json, samples in build/bench/zero.raw.json")
+    print(where)
 
 
 if __name__ == "__main__":

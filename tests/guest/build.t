@@ -1,17 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The driver builds for each test kernel (MEMLEASE_TEST_KERNELS), without a word from
-# the compiler or from sparse, and through DKMS, from what `dkms-install` puts on a
-# machine; and each of its files calls only what stands below it. Nothing is installed:
-# DKMS gets directories of its own, the same each time, so that ccache knows them. Where
-# modules are built in Debian 13's tree, DKMS is not: what it would run is.
+# The driver builds for each test kernel (MEMLEASE_TEST_KERNELS) without a word from the
+# compiler or from sparse, each of its files calls only what stands below it, and it builds
+# through DKMS, from what `dkms-install` puts on a machine. Nothing is installed: DKMS gets
+# directories of its own, in the cache, at the same place each time, so that ccache knows them.
+# Where modules are built in Debian 13's tree, DKMS is not: what it would run is.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=scripts/lib/kernel.sh
 . scripts/lib/kernel.sh
+# shellcheck source=scripts/lib/apt.sh
+. scripts/lib/apt.sh
 
-dir=$PWD/build/guest/check
+dir=$MEMLEASE_CACHE/modules/dkms
+mkdir -p "$dir"
+exec 9>"$dir.lock"
+flock 9
 trap 'rm -rf "$dir"' EXIT
 rm -rf "$dir"
 mkdir -p "$dir/tree"
@@ -31,23 +36,8 @@ check()
 	fi
 }
 
-# A sparse that is too old for a kernel is left out of Debian 13's tree.
-with_sparse() { ml_kernel_run "$home" sh -c 'command -v sparse' >/dev/null; }
-
-# build KDIR OBJDIR [C=1]. Objects are kept for the next time, and what exists was built
-# without a word: after a word they go.
-build()
-{
-	[ "$(cat "$2/kernel" 2>/dev/null)" = "$1" ] || rm -rf "$2"
-	mkdir -p "$2" && echo "$1" >"$2/kernel"
-	if ml_kernel_run "$home" make -s -C guest KDIR="$1" OBJDIR="$2" WERROR=1 ${3:+"$3"} >"$dir/words" 2>&1 &&
-		! grep -qE '(warning|error):' "$dir/words"; then
-		return 0
-	fi
-	cat "$dir/words"
-	rm -rf "$2"
-	return 1
-}
+# builds SERIES: it does, or was built of these sources already, and nobody had a word to say.
+builds() { scripts/build-guest "$1" && cat "build/guest/$1/words" && [ ! -s "build/guest/$1/words" ]; }
 
 # A compiler that we do not know has something to say of what is installed: what a user
 # builds it with must not leave him without the driver.
@@ -79,16 +69,13 @@ for series in "${kernels[@]}"; do
 	home=$(scripts/fetch-kernels --print "$series")
 	kdir=$(readlink -f "$home"/modules/*/build)
 	release=$(basename "$home"/modules/*)
-	objects=$PWD/build/guest/checked/$series
-	if with_sparse; then
-		check "$series: no warning of gcc or sparse" build "$kdir" "$objects" C=1
-	else
-		check "$series: no warning of gcc" build "$kdir" "$objects"
+	out=build/guest/$series
+	check "$series: no warning of gcc or sparse" builds "$series"
+	if [ -z "$(cat "$out/checked")" ]; then
 		n=$((n + 1))
 		echo "ok $n # SKIP $series: no sparse that is new enough could be had"
 	fi
-	check "$series: calls go one way, downwards" \
-		scripts/check-layers --objects "$objects/guest" --of guest
+	check "$series: calls go one way, downwards" scripts/check-layers --objects "$out/objects" --of guest
 	if [ "$(cat "$home/place" 2>/dev/null)" = trixie ]; then
 		check "$series: what DKMS would run builds it" as_dkms_would "$kdir" "$release"
 	else

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """memlease-guest on made-up machines: what it says, its JSON, its complaints."""
 
@@ -19,7 +19,7 @@ FILES = {
     "target_state": "none", "resident_blocks": "700", "resident_boot_blocks": "128",
     "metered_block_seconds": "12345.678", "kernel_blocks": "64", "large_free_bytes": str(600 << 20),
     "strewn_bytes": str(80 << 20), "refusals": "0", "last_refusal": "none", "offline_failures": "0",
-    "online_failures": "0", "oom_rescues": "0", "reporting": "on", "defrag": "auto",
+    "online_failures": "0", "oom_rescues": "0", "reporting": "on", "defrag": "auto", "stale_blocks": "0",
 }
 MEMINFO = "MemTotal: 2304000 kB\nMemFree: 700000 kB\nMemAvailable: 900000 kB\nCached: 204800 kB\n"
 
@@ -72,6 +72,8 @@ def reasons(tap):
             ({"refusals": "3", "last_refusal": "pool: the host sells no more at present"},
              ["not more   3 requests were refused", "pool: the host sells no more"]),
             ({"reporting": "off: another driver reports"}, ["not reported to the host: off: another driver"]),
+            ({"stale_blocks": "100"}, ["which the host has or gets within a minute", "about 200 MiB of free memory were touched"]),
+            ({"stale_blocks": "7"}, ["which the host has or gets within a second"]),
             ({"oom_rescues": "2"}, ["2 times memory ran out"]),
             ({"state": "broken: a vacant slot was touched"}, ["state      broken: a vacant slot was touched"])):
         says(tap, Machine(FILES, **others).tool(), words, f"{', '.join(others)}: {words[-1]}")

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compaction of the pool in the lab: the blocks of a VM are moved together while it
 writes to all of them, so that whole GiBs are free; it loses nothing that it wrote, and
@@ -28,8 +28,7 @@ def spread(tap, lab):
              lab.daemon_log())
     lab.sh(f"window touch {filler.status()['boot-path']} {FILLER_MIB}", 60)
     vm.spawn("hog", f"hog fill:{FILL_MIB} check mark:/tmp/full rewrite:/tmp/go check free")
-    tap.need(until(lambda: vm.sh("ls /tmp/full", check=False) == "/tmp/full\n", 60, 0.2), "another one fills memory",
-             vm.sh("cat /tmp/hog.log"))
+    vm.wait_mark("hog", "/tmp/full")
     filler.kill()
     tap.check(filler.wait_ended() is not None, "the first one is gone")
     return vm

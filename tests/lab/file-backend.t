@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The `file` backend with KVM, in the lab: what a guest touches is mapped by 2 MiB
 entries, what it reports is gone from KVM's tables, contents are right over a restart of
@@ -21,7 +21,7 @@ def file_backend(tap):
     vm = Guest(lab, "one", limit="384M").start().wait_up()
     idle = vm.kvm("pages_2m")
     vm.spawn("hog", f"hog fill:{FILL_MIB} check mark:/tmp/full until:/tmp/go check free mark:/tmp/freed until:/tmp/end")
-    until(lambda: vm.sh("ls /tmp/full", check=False) == "/tmp/full\n", 60, 0.2)
+    vm.wait_mark("hog", "/tmp/full")
     full, small = vm.kvm("pages_2m"), vm.kvm("pages_4k")
     tap.check(full - idle >= FILL_MIB // 4, f"{full} entries of 2 MiB, {idle} before", vm.status())
     tap.say(f"{small} entries of 4 KiB")

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kill -9 of the daemon on the `reserved` backend, at 50 random points, the start of the
 daemon among them, while two VMs take and give back memory: they go on, their contents
@@ -20,7 +20,8 @@ KILLS = int(os.environ.get("MEMLEASE_LAB_KILLS", 50))
 SEED = int(os.environ.get("MEMLEASE_LAB_SEED", 4))
 LONGEST_MS = 900	# that a daemon lives; it is up after some 100
 LOOK_EVERY = 10		# kills
-HOG = "hog fill:48 check free-half check fill:32 check free loop:100000"
+# Pauses, for the two of them else leave no time of the emulated processors to the daemon.
+HOG = "hog fill:48 sleep:50 check free-half sleep:50 check fill:32 check free sleep:100 loop:100000"
 
 # Start a daemon, let it live for a random time, and kill it; then one that may answer.
 # The VM's QEMUs are nobody's children, so none ends with a daemon.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A memory error in a block that is lent: the machine reports it, the block is retired
 for good, its slot emptied, the guest told, the count shown. The error is a machine check
@@ -78,7 +78,7 @@ def retired(tap):
     lab.pool_daemon()
     vm = Guest(lab, "one", limit="384M").start().wait_up()
     vm.spawn("hog", f"hog fill:{FILL_MIB} mark:/tmp/full until:/tmp/never")
-    until(lambda: vm.sh("ls /tmp/full", check=False) == "/tmp/full\n", 60, 0.2)
+    vm.wait_mark("hog", "/tmp/full")
     blocks = held(lab, vm.status()["window-path"])
     tap.need(len(blocks) > 1, f"{len(blocks)} blocks of the window are a program's")
     resident = vm.resident()

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Page cache that nobody uses goes back by itself after a while, and makes way at once
 for a target; what is read again and again stays."""
@@ -82,7 +82,7 @@ def makes_way(tap, kernel):
     vm = vm_with_file(h, "way", kernel)
     vm.sh("cd /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease && echo off >cache_trim")
     vm.spawn("hog", f"hog fill:{HOG_MIB} mark:/tmp/full until:/tmp/go check")
-    until(lambda: vm.sh("ls /tmp/full", check=False) == "/tmp/full\n", 60, 0.2)
+    vm.wait_mark("hog", "/tmp/full")
     vm.sh("cat /mnt/file >/dev/null", 60)
     time.sleep(1)
     was, borrowed = cache_mib(vm), int(vm.sysfs("committed_blocks")) * 2
@@ -94,7 +94,7 @@ def makes_way(tap, kernel):
               vm.sysfs("committed_blocks"), vm.sysfs("memory_blocks"))
     tap.say(f"page cache {was} MiB before, {cache_mib(vm)} MiB after; trimmed "
             f"{int(vm.sysfs('cache_trimmed_bytes')) >> 20} MiB")
-    tap.equal(vmstat(vm, "oom_kill"), 0, "nothing was killed for it")
+    tap.equal(vm.killed(), 0, "nothing was killed for it")
     vm.sh("touch /tmp/go")
     tap.equal(vm.wait("hog", 60)[0], 0, "and the program has what it had")
     vm.sh("umount /mnt")
@@ -116,7 +116,7 @@ def names(tap, kernel):
     gone = until(lambda: slab_mib(vm) <= 64 and vm.resident_mib() <= before + NEAR_MIB, COLD_S, 0.5)
     tap.check(gone, "nobody asks again, and the host has them back", f"{slab_mib(vm)} MiB left, resident "
               f"{vm.resident_mib():.0f} MiB, {before:.0f} before", vm.sysfs("memory_blocks"), vm.sysfs("kernel_blocks"))
-    tap.equal(vmstat(vm, "oom_kill"), 0, "nothing was killed for it")
+    tap.equal(vm.killed(), 0, "nothing was killed for it")
 
 
 main(*each_load(cold), (names, paths.NEWEST), (makes_way, paths.NEWEST))

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kill -9 of the daemon, again and again, while blocks move: the VM never notices, its
 contents are right, and the ledger is too."""
@@ -79,7 +79,7 @@ def without_a_daemon(tap, kernel):
     goes = h.vm("goes", kernel=kernel, limit="1G")
     for vm in (stays, goes):
         vm.spawn("hog", "hog fill:300 mark:/tmp/full until:/never")
-        vm.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+        vm.wait_mark("hog", "/tmp/full")
     h.kill_daemon()
     goes.kill()
     time.sleep(3)

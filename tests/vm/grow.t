@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # run-tests: alone, what a program freed must be back in 2 s, and at once when asked
 """A guest grows when a program needs memory, and what the program frees comes back to
@@ -39,7 +39,7 @@ def grows(tap, kernel):
     tap.check(status["resident-blocks"] <= status["committed-blocks"], "and resident within committed", status)
 
     asked_ns = time.monotonic_ns()
-    vm.sh("touch /tmp/go; while ! [ -e /tmp/freed ]; do usleep 5000; done")
+    vm.wait_mark("hog", "/tmp/freed", first="touch /tmp/go", every_us=5000)
     freed_ns = time.monotonic_ns()
     until(lambda: vm.resident_mib() <= before + NEAR_MIB, 8)
     time.sleep(0.1)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory for the kernel's own allocations. A VM that grew to 16 times its boot memory,
 all of the window borrowed and most of it in use by a program, can still fork, open files
@@ -38,10 +38,6 @@ def state_of(vm):
 def came_back(vm):
     """Memory blocks that were the kernel's, and are not any more."""
     return sum(numbers(vm, "moved_to_movable", "kernel_returned").values())
-
-
-def killed(vm):
-    return int(vm.sh("grep oom_kill /proc/vmstat").split()[1])
 
 
 @contextlib.contextmanager
@@ -110,7 +106,7 @@ def storms(tap, vm, grown):
     after = state_of(vm)
     tap.say(f"with {PIPES_MIB} MiB in pipes: {after}")
     tap.check(after["moved_to_kernel"] > 0, "memory blocks went over to the kernel", after)
-    tap.equal(killed(vm), 0, "nothing was killed")
+    tap.equal(vm.killed(), 0, "nothing was killed")
 
 
 # Either kind, on either end of what we support.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The driver is made to leave while Linux uses memory of the window: that memory stays, and
 nobody takes it away."""
@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.host import host
 from lib.paths import NEWEST
-from lib.tap import main, until
+from lib.tap import main
 
 # Virtio expects a reset, which would take the memory away.
 LEAVING = (r"WARNING: .* virtio_dev_remove",)
@@ -22,7 +22,7 @@ def bound_again(tap, kernel):
     h = host(tap, pool="2G")
     vm = h.vm("bound", kernel=kernel, boot="256M", limit="1G", expected=LEAVING)
     vm.spawn("hog", "hog fill:400 mark:/tmp/full until:/tmp/end check")
-    until(lambda: vm.sh_status("[ -e /tmp/full ]")[0] == 0, 60, 0.1)
+    vm.wait_mark("hog", "/tmp/full")
     # /sys/devices/pci.../0000:00:04.0/virtioN
     address = os.path.basename(os.path.dirname(vm.sh("readlink -f /sys/bus/virtio/drivers/virtio_memlease/virtio*").strip()))
     drivers = "/sys/bus/pci/drivers/virtio-pci"

@@ -1,8 +1,9 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Need decides, not page cache: a scan of a file much larger than memory borrows nothing for
 itself, and does not make a VM borrow for a stock that it then eats; but a working set that is
-read again and again and does not fit is given room until it does, and no more."""
+read again and again and does not fit is given room until it does, and no more. What a cgroup
+is promised of it (memory.min) is no room for others."""
 
 import os
 import subprocess
@@ -14,12 +15,14 @@ import tempfile
 import time
 
 from lib.host import host
+from lib.paths import NEWEST
 from lib.tap import each_load, main
 
 DISK_MIB = 64
 SCAN_MIB = 1536
 SET_MIB = 1024
 PASSES = 12
+PROMISED_MIB = 320
 SCAN_MAY_MIB = 256	# what a VM that has its fill of page cache keeps ready for programs
 
 
@@ -79,4 +82,27 @@ def cache(tap, kernel):
         vm.stop()
 
 
-main(*each_load(cache))
+def promised(tap, kernel):
+    h = host(tap, pool="3G")
+    with disk() as file:
+        vm = h.vm("promised", kernel=kernel, boot="512M", limit="2G",
+                  qemu=("-drive", f"file={file.name},if=virtio,format=raw"))
+        vm.sh("cd /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease && echo off >cache_trim; "
+              f"mkdir /mnt /cg; mount -t ext4 /dev/vda /mnt && truncate -s {PROMISED_MIB}M /mnt/set; "
+              "mount -t cgroup2 none /cg && echo +memory >/cg/cgroup.subtree_control && mkdir /cg/site && "
+              f"echo +memory >/cg/site/cgroup.subtree_control && mkdir /cg/site/db && "
+              f"echo {PROMISED_MIB + 16}M | tee /cg/site/memory.min >/cg/site/db/memory.min")
+        vm.sh("(echo 0 >/cg/site/db/cgroup.procs; exec storm read:/mnt/set:1)", 60)
+        before, again = borrowed_mib(vm), read_again_mib(vm)
+        code, out = vm.sh_status("hog fill:600 check", 90)
+        tap.check(code == 0, f"a program of 600 MiB lives beside {PROMISED_MIB} MiB of cache that is promised to others", out)
+        tap.say(f"borrowed {before} MiB before, {borrowed_mib(vm)} MiB after, for {vm.sysfs('borrowed_for').split()}")
+        tap.equal((vm.sysfs("oom_rescues"), vm.killed()), ("0", 0),
+                  "memory came before it was out")
+        vm.sh("(echo 0 >/cg/site/db/cgroup.procs; exec storm read:/mnt/set:1)", 60)
+        tap.check(read_again_mib(vm) - again < PROMISED_MIB // 10, "and the cache is still there", again, read_again_mib(vm))
+        vm.sh("umount /mnt")
+        vm.stop()
+
+
+main(*each_load(cache), (promised, NEWEST))

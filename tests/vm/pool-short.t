@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The pool is used up: a touch waits until another VM gives back, the wait is shown, and
 the bills of all add up."""
@@ -22,7 +22,7 @@ def used_up(tap):
     first = h.vm("first", kernel=OLDEST, limit="1G", tenant="acme")
     second = h.vm("second", kernel=NEWEST, limit="1G", tenant="bolt")
     first.spawn("hog", "hog fill:550 mark:/tmp/full until:/tmp/go free mark:/tmp/freed until:/tmp/end")
-    first.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    first.wait_mark("hog", "/tmp/full")
     second.spawn("hog", "hog fill:550 check mark:/tmp/full until:/tmp/end")
     waits = until(lambda: h.pool()["waiting-touches"] > 0, 60)
     pool = h.pool()
@@ -35,11 +35,11 @@ def used_up(tap):
     tap.check("wait" in h.command("status", "second").lower(), "and memlease status, in words")
     tap.equal(first.sh("echo there"), "there\n", "the other VM runs on")
 
-    first.sh("touch /tmp/go; while ! [ -e /tmp/freed ]; do usleep 5000; done")
+    first.wait_mark("hog", "/tmp/freed", first="touch /tmp/go", every_us=5000)
     freed = time.monotonic()
     done = until(lambda: h.pool()["waiting-touches"] == 0, 10, 0.02)
     tap.check(done, f"the touch is served once the other VM reports ({time.monotonic() - freed:.2f} s)", h.pool())
-    second.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    second.wait_mark("hog", "/tmp/full")
     status = second.status()
     tap.check(status["waited-touches"] > 0 and status["longest-wait-ns"] > 5e8, "the wait is remembered", status)
     for vm in (first, second):

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The host asks for memory: the guest shrinks as far as it can, says how far it came,
 and loses nothing that it holds."""
@@ -30,7 +30,7 @@ def shrinks(tap, kernel):
     vm = h.vm("shrink", kernel=kernel, limit="2304M", expected=NO_ROOM)
     vm.spawn("hog", "hog fill:1200 mark:/tmp/full until:/tmp/half free-half check mark:/tmp/halved "
                     "until:/tmp/end check")
-    vm.sh("while ! [ -e /tmp/full ]; do usleep 50000; done", 60)
+    vm.wait_mark("hog", "/tmp/full")
     grown = vm.status()["committed-blocks"]
     tap.check(grown >= blocks(1200), "the VM has grown", grown)
 
@@ -44,7 +44,7 @@ def shrinks(tap, kernel):
     vm.set("--target", "none")
 
     # What can: half of it is freed, in pieces of 4 MiB all over the place.
-    vm.sh("touch /tmp/half; while ! [ -e /tmp/halved ]; do usleep 50000; done", 60)
+    vm.wait_mark("hog", "/tmp/halved", first="touch /tmp/half")
     began = time.monotonic()
     vm.set("--target", "1280M", "--deadline", f"{DEADLINE_S}s")
     met = until(lambda: vm.status()["target-state"] == "met", DEADLINE_S + 5, 0.05)

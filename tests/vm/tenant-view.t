@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a tenant sees in the VM is what the host's meter counts; and a host that is
 away costs who looks two seconds, and nothing else."""
@@ -28,7 +28,7 @@ def sees_its_meter(tap, kernel):
     h = host(tap, pool="2G")
     vm = h.vm("view", kernel=kernel, limit="1G")
     vm.spawn("hog", "hog fill:400 mark:/tmp/full until:/tmp/go")
-    until(lambda: vm.sh("ls /tmp/full", check=False) == "/tmp/full\n", 60, 0.2)
+    vm.wait_mark("hog", "/tmp/full")
     seen, status = view(vm), vm.status()
     tap.check(abs(seen["resident_blocks"] - status["resident-blocks"]) <= NEAR_BLOCKS and
               abs(seen["resident_blocks"] - vm.resident()) <= NEAR_BLOCKS and seen["resident_blocks"] > 200,

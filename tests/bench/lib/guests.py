@@ -7,8 +7,8 @@ benchmarks through measure.Bench.start; nothing here takes a time.
 
 Verbs: ask(mib): the host asks that the VM have so much, and does not wait;
 size_mib(): what it has by the host's books; resident(): bytes behind it by the
-file system's count; cpu(): CPU seconds spent so far; sh, spawn, wait: in the
-guest; pin(); end()."""
+file system's count; cpu(): CPU seconds spent so far; sh, spawn, wait, wait_mark,
+wait_that: in the guest; alive(): does all that it is made of run? pin(); end()."""
 
 import collections
 import os
@@ -27,25 +27,12 @@ KERNEL = "6.12"
 MIB = 1 << 20
 SPARE_MIB = 512		# of the file system, beside the VM's memory
 START_LIMIT_S = 15
+PLUG_LIMIT_S = 180
 ACCELERATORS = {"tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"], "kvm": ["-accel", "kvm", "-cpu", "host"]}
 CMDLINE = "swiotlb=noforce"	# memlease run adds it for its own: for all alike
 
 
-class BenchVm(Vm):
-    """A VM with an initial RAM disk of the caller's."""
-
-    def __init__(self, *arguments, initrd=None, **how):
-        super().__init__(*arguments, **how)
-        self.initrd = initrd
-
-    def words(self):
-        words = super().words()
-        if self.initrd:
-            words[words.index("--initrd") + 1] = self.initrd
-        return words
-
-
-class PeerVm(BenchVm):
+class PeerVm(Vm):
     """A VM that QEMU alone runs. memory: its words for QEMU's memory."""
 
     def __init__(self, place, name, memory, **how):
@@ -127,6 +114,9 @@ class System:
     def boot(self):
         raise NotImplementedError
 
+    def alive(self):
+        return self.vm.alive()
+
     def end(self):
         """End it. Raises if the guest's kernel complained of something."""
         if self.qmp:
@@ -153,6 +143,12 @@ class System:
 
     def wait(self, name, timeout_s=60):
         return self.vm.wait(name, timeout_s)
+
+    def wait_mark(self, name, path, timeout_s=60):
+        self.vm.wait_mark(name, path, timeout_s)
+
+    def wait_that(self, name, holds, timeout_s=60):
+        self.vm.wait_that(name, holds, timeout_s)
 
     # --- what is measured ---
 
@@ -197,7 +193,7 @@ class Memlease(System):
         self.host = Host(self.tap, f"{self.mib + SPARE_MIB}M")
         self.host.sampler.stop()	# what runs here runs for all systems alike
         options = ["--accel", accelerator(), *self.options]
-        self.vm = BenchVm(self.host, self.key, kernel=self.kernel, boot=f"{self.boot_mib}M", limit=f"{self.mib}M",
+        self.vm = Vm(self.host, self.key, kernel=self.kernel, boot=f"{self.boot_mib}M", limit=f"{self.mib}M",
                           smp=self.smp, append=self.append, qemu=self.qemu, initrd=self.initrd, options=options)
         self.host.vms.append(self.vm)
         self.vm.start()
@@ -210,6 +206,9 @@ class Memlease(System):
 
     def processes(self):
         return [self.pid, self.host.pid()]
+
+    def alive(self):
+        return super().alive() and self.host.daemon_lives()
 
     def ask(self, mib):
         """Down by a target; up by lifting it: the guest takes what it needs, when it does."""
@@ -341,8 +340,10 @@ class VirtioMem(Peer):
 
     def start(self):
         super().start()
-        deadline = time.monotonic() + START_LIMIT_S
-        while self.size_mib() < self.mib and time.monotonic() < deadline:
+        deadline = time.monotonic() + PLUG_LIMIT_S
+        while self.size_mib() < self.mib:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the guest has {self.size_mib()} MiB after {PLUG_LIMIT_S} s, not {self.mib} MiB")
             time.sleep(0.05)
         return self
 

@@ -4,7 +4,7 @@ rotating order; the time at which memory is back, by the file system's count;
 medians, and the two files that a benchmark leaves (build/bench/NAME.json and the
 raw samples beside it). A slow machine is no failure. Environment:
 MEMLEASE_BENCH_ROUNDS (5), MEMLEASE_BENCH_SYSTEMS (their keys, all),
-MEMLEASE_BENCH_ACCEL (tcg), MEMLEASE_BENCH_REPEATS (6)."""
+MEMLEASE_BENCH_ACCEL (tcg), MEMLEASE_BENCH_REPEATS (6), MEMLEASE_BENCH_OUT (build/bench)."""
 
 import datetime
 import json
@@ -22,7 +22,9 @@ from lib import console, paths
 import guests
 
 console.benchmark = True
-OUT = os.path.join(paths.BUILD, "bench")
+OUT = os.environ.get("MEMLEASE_BENCH_OUT", os.path.join(paths.BUILD, "bench"))
+SHOWN_OUT = min(os.path.relpath(OUT), OUT, key=len)
+RUNS = os.path.join(OUT, "runs")	# every run, for `scripts/bench --ranges`
 ROUNDS = 5
 LOOK_S = 0.001
 STOLEN_LOOK_S = 0.1
@@ -33,14 +35,19 @@ BLOCK_MIB = 2
 
 
 def write_results(name, result, raw):
-    """What a benchmark leaves: the result, and the samples that it was made of."""
-    os.makedirs(OUT, exist_ok=True)
-    for suffix, what in (("", result), (".raw", raw)):
-        path = os.path.join(OUT, f"{name}{suffix}.json")
+    """What a benchmark leaves: the result, and the samples that it was made of; and the result
+    once more, with what is to be known about the run, beside those of other runs. A line that
+    says where."""
+    date = raw["about"]["date"]
+    os.makedirs(RUNS, exist_ok=True)
+    for path, what in ((f"{name}.json", result), (f"{name}.raw.json", raw),
+                       (f"runs/{name}-{date}.json", {"about": raw["about"], "result": result})):
+        path = os.path.join(OUT, path)
         with open(path + ".new", "w") as file:
             json.dump(what, file, indent=1)
             file.write("\n")
         os.replace(path + ".new", path)
+    return f"{SHOWN_OUT}/{name}.json, samples in {SHOWN_OUT}/{name}.raw.json"
 
 
 class Bench:
@@ -133,8 +140,7 @@ class Bench:
 
     def write(self, result):
         """result: {system: {field: value}}. Writes both files."""
-        write_results(self.name, result, {"about": self.about(), "systems": self.raw})
-        self.say(f"build/bench/{self.name}.json, samples in build/bench/{self.name}.raw.json")
+        self.say(write_results(self.name, result, {"about": self.about(), "systems": self.raw}))
 
     def about(self):
         version = subprocess.run([paths.qemu(), "--version"], capture_output=True, text=True, check=True).stdout
@@ -235,6 +241,8 @@ class Watch:
             seen = seen_to
             if self.now() <= at_most and self.curve[-1][0] < since_ns:
                 return 0.0, self.now()
+            if not self.system.alive():
+                raise AssertionError("it is waited for memory of a VM whose QEMU, or daemon, has ended")
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.002)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tables of what benchmarks left in build/bench: of one on the terminal, when it is
-done; of all as Markdown, for docs/benchmarks.md (scripts/bench --table). Knows no
-benchmark: a field's name tells its unit, and whether more is better."""
+done; of all as Markdown, for docs/benchmarks.md (scripts/bench --table); of several runs of
+one, with the range of each figure (scripts/bench --ranges). Knows no benchmark: a field's
+name tells its unit, and whether more is better."""
 
 import glob
 import json
 import os
 
-UNITS = [("_gib_s", "GiB/s"), ("_us", "µs"), ("_ms", "ms"), ("_s", "s"), ("gib_min", "GiB·min"), ("_mib", "MiB"),
+UNITS = [("_gib_s", "GiB/s"), ("_ms_s", "ms/s"), ("_us", "µs"), ("_ms", "ms"), ("_s", "s"), ("gib_min", "GiB·min"), ("_mib", "MiB"),
          ("_ns", "ns"), ("_percent", "%"), ("_pages", "pages"), ("_blocks", "blocks")]
-MORE_IS_BETTER = ("_gib_s", "allocated")
+MORE_IS_BETTER = ("_gib_s", "allocated", "before_failure")
 OURS = "memlease"
+RUNS_LEAST = 3		# of which a range is worth its name
 
 
 def title(field):
@@ -116,10 +118,61 @@ def show(result):
     print(flush=True)
 
 
+class Range:
+    """The figures of one field in several runs."""
+
+    def __init__(self, values):
+        self.values = [value for value in values if value is not None]
+
+    def __str__(self):
+        low, high = number(min(self.values)), number(max(self.values))
+        return low if low == high else f"{low} to {high}"
+
+
+def over_runs(values):
+    """A range, if they are numbers; None if no run has any."""
+    values = list(values)
+    if all(value is None for value in values):
+        return None
+    return str(Range(values)) if all(value is None or isinstance(value, (int, float)) for value in values) else "–"
+
+
+def ranges(runs):
+    """Of several runs [{system: {field: value}}]: each figure, and how many times better memlease
+    is. A ratio is of one run, in which both systems took turns; the range is over the runs."""
+    systems = list(dict.fromkeys(system for run in runs for system in run))
+    fields = list(dict.fromkeys(field for run in runs for field in fields_of(run)))
+    figures = {system: {field: over_runs(run.get(system, {}).get(field) for run in runs) for field in fields}
+               for system in systems}
+    yield list(rows(figures))
+    if OURS in systems and len(systems) > 1:
+        yield [["times better than", *(title(f).split(",")[0] for f in fields)]] + [
+            [system.replace("_", " "),
+             *(number(over_runs(ratio(f, run.get(OURS, {}).get(f), run.get(system, {}).get(f)) for run in runs))
+               for f in fields)]
+            for system in systems if system != OURS]
+
+
+def ranges_markdown(directory, name):
+    """All runs of a benchmark that a directory has. Raises ValueError if they give no range."""
+    kept = [load(path) for path in sorted(glob.glob(os.path.join(glob.escape(directory), "runs", f"{name}-*.json")))]
+    if len(kept) < RUNS_LEAST:
+        raise ValueError(f"{directory}/runs has {len(kept)} runs of bench-{name}: a range takes {RUNS_LEAST} at least, apart "
+                         f"from each other; run `make bench-{name}` again")
+    told = {}
+    for key in kept[0]["about"]:
+        values = [run["about"].get(key) for run in kept]
+        if not any(isinstance(value, (dict, list)) for value in values):
+            told[key] = " and ".join(dict.fromkeys(map(str, values)))
+    parts = [f"### bench-{name}\n", f"{len(kept)} runs; " + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in told.items()) + "\n"]
+    parts += [markdown(table) + "\n" for table in ranges([by_system(run["result"]) for run in kept])]
+    return "\n".join(parts)
+
+
 def all_markdown(directory):
     """Every benchmark that was run, the newest figures of each."""
     parts = []
-    for path in sorted(glob.glob(os.path.join(directory, "*.json"))):
+    for path in sorted(glob.glob(os.path.join(glob.escape(directory), "*.json"))):
         name = os.path.basename(path)[:-len(".json")]
         if name.endswith(".raw"):
             continue

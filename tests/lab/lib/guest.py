@@ -43,7 +43,7 @@ class Guest(Shell):
         for option, value in self.size.items():
             if value:
                 words += [f"--{option}", value]
-        return [*words, "--kernel", "/guest/vmlinuz", "--initrd", "/guest/initrd", "--append", self.append,
+        return [*words, "--kernel", "/guest/vmlinux", "--initrd", "/guest/initrd", "--append", self.append,
                 "--cpus", str(self.smp), "--accel", self.accel, *self.options, "--",
                 "-serial", f"file:/tmp/{self.label}.console",
                 "-chardev", f"serial,id=remote,path=/dev/{self.port}",

@@ -44,6 +44,8 @@ class System:
     def until(self, holds, what):
         deadline = time.monotonic() + READY_S
         while not holds():
+            if not self.vm.alive():
+                raise AssertionError(f"{self.key}: its QEMU has ended:\n{self.lab.sh(f'cat /tmp/{self.vm.label}.log')}")
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.key}: {what}")
             time.sleep(0.1)
@@ -110,7 +112,7 @@ class PeerGuest(Guest):
         return ["qemu-system-x86_64", "-name", f"{self.name},debug-threads=on", "-nodefaults", "-no-user-config",
                 "-accel", "kvm", "-cpu", CPU, "-smp", str(self.smp), *self.memory,
                 "-qmp", f"unix:{self.socket},server=on,wait=off", "-device", "virtio-rng-pci", "-display", "none",
-                "-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd", "-append", f"{self.append} {PEER_CMDLINE}",
+                "-kernel", "/guest/vmlinux", "-initrd", "/guest/initrd", "-append", f"{self.append} {PEER_CMDLINE}",
                 "-serial", f"file:/tmp/{self.label}.console",
                 "-chardev", f"serial,id=remote,path=/dev/{self.port}",
                 "-device", "isa-serial,chardev=remote,index=1", *self.qemu]

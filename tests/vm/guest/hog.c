@@ -15,6 +15,7 @@
  *   bind:NODE     take what comes from this NUMA node only
  *   pin:MIB       pin so much of what it holds, as a device would
  *   sleep:MS      wait
+ *   watch:MS      the same, and print how much memory is free, ten times a second
  *   until:FILE    wait until there is such a file
  *   mark:FILE     make such a file
  *   loop:N        carry out all the steps before this one so many times in all
@@ -203,6 +204,26 @@ static void wait_for(const char *path)
 		usleep(20000);
 }
 
+static long free_mib(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	long kib = -1;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemFree: %ld kB", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kib / 1024;
+}
+
+static void watch(double seconds)
+{
+	for (double end = now() + seconds; now() < end; usleep(100000))
+		printf("%8.3f free %ld MiB\n", now() - began, free_mib());
+}
+
 static void mark(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT, 0644);
@@ -245,6 +266,8 @@ static void carry_out(const char *step)
 		pin(strtoul(arg, NULL, 10));
 	else if ((arg = arg_of(step, "sleep")))
 		usleep(strtoul(arg, NULL, 10) * 1000);
+	else if ((arg = arg_of(step, "watch")))
+		watch(strtoul(arg, NULL, 10) / 1e3);
 	else if ((arg = arg_of(step, "until")))
 		wait_for(arg);
 	else if ((arg = arg_of(step, "mark")))

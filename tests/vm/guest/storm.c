@@ -14,6 +14,10 @@
  *                  and remove them
  *   pipes:MIB:MS   fill pipes with so much, which only the kernel's own memory can
  *                  hold, keep them for MS and close them
+ *   sieve:MIB      the same, and then free every second page of it; the rest is kept to
+ *                  the end. What is free of it is in single pages, between pages that
+ *                  nothing moves
+ *   rings:N        N empty pipes, to the end; for each the kernel needs 16 KiB in one piece
  *   names:N        ask for so many names of files that do not exist
  *   read:FILE:N    read all of a file N times, 1 MiB at a time
  *   huge:N:MS      touch N pages of 2 MiB one after the other, MS apart; prints how
@@ -166,13 +170,19 @@ static void name_file(char *name, size_t room, size_t i)
 	snprintf(name, room, "/tmp/storm/%zu/%zu", i / FILES_A_DIRECTORY, i);
 }
 
-static void open_files(size_t n)
+static void allow_files(size_t n)
 {
 	struct rlimit many = { .rlim_cur = n + 100, .rlim_max = n + 100 };
-	char name[64];
 
 	if (setrlimit(RLIMIT_NOFILE, &many) < 0)
 		die("setrlimit");
+}
+
+static void open_files(size_t n)
+{
+	char name[64];
+
+	allow_files(n);
 	mkdir("/tmp/storm", 0755);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "/tmp/storm/%zu", i / FILES_A_DIRECTORY);
@@ -189,25 +199,70 @@ static void open_files(size_t n)
 	}
 }
 
+/* A pipe for 1 MiB. */
+static void open_pipe(int ends[2])
+{
+	if (pipe(ends) < 0)
+		die("pipe");
+	if (fcntl(ends[1], F_SETPIPE_SZ, MIB) < 0)
+		die("F_SETPIPE_SZ");
+}
+
+static void write_all(int fd, const char *bytes, size_t n)
+{
+	if (write(fd, bytes, n) != (ssize_t)n)
+		die("write");
+}
+
 static void fill_pipes(size_t mib, size_t ms)
 {
-	struct rlimit many = { .rlim_cur = 2 * mib + 100, .rlim_max = 2 * mib + 100 };
 	static char bytes[MIB];
 
-	if (setrlimit(RLIMIT_NOFILE, &many) < 0)
-		die("setrlimit");
+	allow_files(2 * mib);
 	for (size_t i = 0; i < mib; i++) {
 		int ends[2];
 
-		if (pipe(ends) < 0)
-			die("pipe");
-		if (fcntl(ends[1], F_SETPIPE_SZ, MIB) < 0)
-			die("F_SETPIPE_SZ");
-		if (write(ends[1], bytes, MIB) != MIB)
-			die("write");
+		open_pipe(ends);
+		write_all(ends[1], bytes, MIB);
 	}
 	usleep(ms * 1000);
 	closefrom(3);
+}
+
+static void open_rings(size_t n)
+{
+	int ends[2];
+
+	allow_files(2 * n + 1000);
+	while (n--)
+		open_pipe(ends);
+}
+
+/* By page, in turns to a pipe that is kept and to one that is closed when all are full. */
+static void sieve(size_t mib)
+{
+	static char page[PAGE_BYTES];
+	size_t pairs = mib / 2;
+	int (*passing)[2] = calloc(pairs, sizeof(*passing));
+
+	if (!passing)
+		die("calloc");
+	allow_files(4 * pairs);
+	for (size_t i = 0; i < pairs; i++) {
+		int kept[2];
+
+		open_pipe(kept);
+		open_pipe(passing[i]);
+		for (size_t n = 0; n < MIB / PAGE_BYTES; n++) {
+			write_all(kept[1], page, PAGE_BYTES);
+			write_all(passing[i][1], page, PAGE_BYTES);
+		}
+	}
+	for (size_t i = 0; i < pairs; i++) {
+		close(passing[i][0]);
+		close(passing[i][1]);
+	}
+	free(passing);
 }
 
 static void read_file(const char *name, size_t times)
@@ -283,6 +338,10 @@ static void carry_out(char *step)
 		open_files(a);
 	} else if (is(step, "pipes", &a, &b)) {
 		fill_pipes(a, b);
+	} else if (is(step, "sieve", &a, &b)) {
+		sieve(a);
+	} else if (is(step, "rings", &a, &b)) {
+		open_rings(a);
 	} else if (is(step, "huge", &a, &b)) {
 		huge(a, b);
 	} else if (!strncmp(step, "read:", 5) && strrchr(step, ':') > step + 5) {

@@ -6,10 +6,12 @@ import re
 from . import tsc
 
 # What an emulated processor is slow at, and is not what is tested, is left out: the kernel's own
-# tests of its ciphers, which take a third of a boot, guards against speculation, and string
+# tests of its ciphers, which take a third of a boot, and those of two modules that nothing turns
+# off (another quarter), guards against speculation, and string
 # instructions, which it runs byte by byte: they make clearing and copying of pages take half as
 # long again. Benchmarks, which compare times, have a kernel as it comes.
-QUICK = "cryptomgr.notests mitigations=off clearcpuid=erms,fsrm,rep_good"
+QUICK = ("cryptomgr.notests initcall_blacklist=crypto_kdf108_init,jent_mod_init mitigations=off "
+         "clearcpuid=erms,fsrm,rep_good")
 benchmark = False	# tests/bench/lib/measure.py sets it
 
 
@@ -53,6 +55,26 @@ def trouble(path, expected=()):
             text = ESCAPES.sub("", file.read())
     except OSError as error:
         return [f"no kernel log: {error}"]
+    return trouble_in(text, expected)
+
+
+WHY_KILLED = re.compile(r"virtio_memlease|invoked oom-killer|Node \d+ .* free:|lowmem_reserve|active_anon|oom-kill:")
+WHY_LINES = 40
+
+
+def why_killed(path):
+    """What the kernel and the driver said where a process was killed for want of memory: lines, if one was."""
+    try:
+        with open(path, errors="replace") as file:
+            lines = ESCAPES.sub("", file.read()).splitlines()
+    except OSError:
+        return []
+    said = [line for line in lines if WHY_KILLED.search(line)]
+    return said[-WHY_LINES:] if any("oom-kill:" in line for line in said) else []
+
+
+def trouble_in(text, expected=()):
+    """The same of a log that was read."""
     bad, excused = [], -1
     for number, line in enumerate(text.splitlines()):
         if not TROUBLE.search(line):

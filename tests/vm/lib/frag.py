@@ -23,7 +23,7 @@ def fragmented(vm, mib, pattern):
     """A program that has left holes all over its memory, and waits for END."""
     vm.sh(f"rm -f {FULL} {THIN} {END}")
     vm.spawn("frag", f"frag take:{mib} mark:{FULL} {pattern} mark:{THIN} until:{END} check")
-    vm.sh(f"while ! [ -e {THIN} ]; do usleep 50000; done", 60)
+    vm.wait_mark("frag", THIN)
 
 
 def settled(vm):

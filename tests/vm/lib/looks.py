@@ -38,6 +38,15 @@ class Looks:
             self.gaps.append((since, ended_ns))
         self.last = (began_ns, ended_ns)
 
+    def held(self, began_ns, ended_ns):
+        """Looks since the last, on time all of them, saw the same; the last of them lasted so long."""
+        for points in self.samples.values():
+            if len(points) > 1 and points[-1][1] == points[-2][1]:
+                points[-1] = (ended_ns, points[-1][1])
+            else:
+                points.append((ended_ns, points[-1][1]))
+        self.last = (began_ns, ended_ns)
+
     def files(self, only):
         return [path for path in list(self.samples) if only is None or path in only]
 

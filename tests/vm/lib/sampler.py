@@ -2,8 +2,9 @@
 """Counts the blocks behind VMs without asking the daemon: about 100 times a second a
 process of its own, ahead of all others where that is allowed, reads how much the file
 system has allocated to each file of the pool. The integral over time is what a bill must
-agree with (looks.py). A thread takes in what it prints; who asks waits until it has seen
-a look that began after the question."""
+agree with (looks.py). It prints what changed, or was late, and else that nothing did; a
+thread takes that in. Who asks says so, and waits until it has seen a look that began after
+the question."""
 
 import json
 import os
@@ -13,12 +14,15 @@ import threading
 import time
 
 if __package__:	# as a program it only looks
-    from .looks import Looks
+    from .looks import LATE_NS, Looks
 else:
+    from looks import LATE_NS
     Looks = object
 
 BLOCK_BYTES = 2 << 20
 PERIOD_S = 0.01
+TELL_NS = 500_000_000	# so often at least
+SETTLED_NS = 1_000_000_000	# a directory that has not changed for so long shows its next change
 CATCH_UP_S = 60
 
 
@@ -43,9 +47,11 @@ class Sampler(Looks):
 
     def _read(self):
         for line in self.process.stdout:
-            began, ended, seen = json.loads(line)
+            same, *look = json.loads(line)
             with self.lock:
-                self.add(began, ended, seen)
+                if same:
+                    self.held(*same)
+                self.add(*look)
                 self.lock.notify_all()
         with self.lock:
             self.ended = True
@@ -54,6 +60,10 @@ class Sampler(Looks):
     def catch_up(self):
         """Until a look that began after this has been taken in."""
         asked = time.monotonic_ns()
+        try:
+            os.write(self.process.stdin.fileno(), b"?")
+        except (OSError, ValueError):	# it has ended: what it saw is all there is
+            pass
         with self.lock:
             if not self.lock.wait_for(lambda: self.ended or self.last and self.last[0] >= asked, CATCH_UP_S):
                 raise AssertionError("the sampler does not look any more")
@@ -66,25 +76,54 @@ class Sampler(Looks):
         return super().files(only)
 
 
-def _allocated(directory):
-    """Path and blocks of each file under a directory; what vanishes meanwhile is left out."""
-    try:
-        entries = list(os.scandir(directory))
-    except OSError:
-        return
-    for entry in entries:
+class Directory:
+    """The files under a directory, listed anew when it changes."""
+
+    def __init__(self, path):
+        self.path = path
+        self.changed_ns = None
+        self.files, self.directories = [], {}
+
+    def list(self):
+        changed_ns = os.stat(self.path).st_mtime_ns
+        if changed_ns == self.changed_ns:
+            return
+        # The clock of file systems stands still for some ms, in which more may come.
+        self.changed_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
+        entries = list(os.scandir(self.path))
+        self.files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
+        self.directories = {entry.path: self.directories.get(entry.path) or Directory(entry.path)
+                            for entry in entries if entry.is_dir(follow_symlinks=False)}
+
+    def allocated(self, seen):
+        """Adds path and blocks of each file to seen; what vanishes meanwhile is left out."""
         try:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _allocated(entry.path)
-            elif entry.is_file(follow_symlinks=False):
-                # scandir's own stat may be older than now.
-                yield entry.path, os.stat(entry.path).st_blocks * 512 / BLOCK_BYTES
+            self.list()
         except OSError:
-            continue
+            return
+        for directory in self.directories.values():
+            directory.allocated(seen)
+        for path in self.files:
+            try:
+                seen[path] = os.stat(path).st_blocks * 512 / BLOCK_BYTES
+            except OSError:
+                continue
 
 
-def _look_on(pool_dir):
-    """A line for each look, [begin, end, {path: blocks}] in JSON, until standard input ends."""
+class Questions:
+    """What comes on standard input: bytes, each a question, and its end."""
+
+    def __init__(self):
+        self.asked = self.ended = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        while os.read(0, 4096):
+            self.asked = True
+        self.ended = True
+
+
+def _ahead_of_others():
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except OSError:
@@ -92,14 +131,27 @@ def _look_on(pool_dir):
             os.setpriority(os.PRIO_PROCESS, 0, -15)
         except OSError:
             pass
-    done = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
-    last = False
+
+
+def _look_on(pool_dir):
+    """A line for each look that saw something else than the last, was late, was asked for, is
+    due or is the last: [the look before, if it has no line, begin, end, {path: blocks}] in
+    JSON. Those that have none were on time, and saw what the last line says."""
+    _ahead_of_others()
+    root, questions = Directory(pool_dir), Questions()
+    told, told_ns, before, last = None, 0, None, False
     while not last:
-        last = done.wait(PERIOD_S)
+        time.sleep(PERIOD_S)
+        last, asked, questions.asked = questions.ended, questions.asked, False
+        seen = {}
         began = time.monotonic_ns()
-        seen = dict(_allocated(pool_dir))
-        print(json.dumps([began, time.monotonic_ns(), seen]), flush=True)
+        root.allocated(seen)
+        ended = time.monotonic_ns()
+        late = before and ended - before[0] > LATE_NS
+        if seen != told or late or asked or last or ended - told_ns > TELL_NS:
+            print(json.dumps([before if before and before[1] != told_ns else None, began, ended, seen]), flush=True)
+            told, told_ns = seen, ended
+        before = began, ended
 
 
 if __name__ == "__main__":

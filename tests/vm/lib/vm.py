@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from . import paths
-from .console import cmdline, kernel_image, trouble
+from .console import cmdline, kernel_image, trouble, why_killed
 from .remote import Remote, RemoteError, size_of
 from .shell import Shell
 from .tap import until
@@ -29,11 +29,12 @@ class Vm(Shell):
     them. driver=False leaves the guest's driver unloaded. append: more for the
     kernel's command line. options: more for memlease run. qemu: more for QEMU.
     image: the kernel's file, vmlinuz or vmlinux. disk: an image to boot from, instead of
-    a kernel; nothing in it is the tests' own, so it has no remote shell."""
+    a kernel; nothing in it is the tests' own, so it has no remote shell. initrd: another
+    initial RAM disk than the tests'."""
 
     def __init__(self, host, name, kernel=paths.NEWEST, boot="256M", limit="2G", guarantee=None, tenant="acme",
                  plan="standard", driver=True, append="", options=(), qemu=(), smp=2, expected=(), disk=None,
-                 image=None):
+                 image=None, initrd=None):
         self.host = host
         if kernel not in paths.KERNELS:
             raise ValueError(f"kernel {kernel} is none of MEMLEASE_TEST_KERNELS: use paths.NEWEST, OLDEST or tap.each")
@@ -44,6 +45,7 @@ class Vm(Shell):
         self.append = f"{cmdline()} {'' if driver else 'memlease_test.driver=no '}{append}"
         self.disk = disk
         self.image = image or kernel_image()
+        self.initrd = initrd
         self.options, self.qemu, self.smp = list(options), list(qemu), smp
         self.expected = list(expected)	# trouble in the kernel log that is none
         label = f"{len(host.vms)}-{name}"	# a name may come twice
@@ -64,7 +66,7 @@ class Vm(Shell):
             words += [self.disk]
         else:
             words += ["--kernel", paths.guest(self.kernel, f"kernel/{self.image}"),
-                      "--initrd", paths.guest(self.kernel, "initrd"), "--append", self.append]
+                      "--initrd", self.initrd or paths.guest(self.kernel, "initrd"), "--append", self.append]
         words += ["--cpus", str(self.smp), *self.options, "--",
                   "-serial", f"file:{self.console}",
                   "-chardev", f"socket,id=remote,path={self.port},server=on,wait=off",
@@ -183,7 +185,7 @@ class Vm(Shell):
         if not self.checked:
             self.checked = True
             bad = trouble(self.console, self.expected) if size_of(self.console) else ["the log is empty"]
-            tap.check(not bad, f"{self.name}: no trouble in the guest's kernel log", *bad[:20])
+            tap.check(not bad, f"{self.name}: no trouble in the guest's kernel log", *bad[:20], *why_killed(self.console))
 
     def end(self, tap):
         self.kill()

@@ -41,6 +41,7 @@ PORTS = ("ttyS2", "ttyS3")	# for the shells of VMs inside
 # ever is found all the same.
 PATIENCE = "rcupdate.rcu_cpu_stall_timeout=90"
 CONTROL = "/run/memlease/control.sock"
+END_LIMIT_S = 5		# for the emulator to write its core down and be gone
 # MCi_STATUS: valid, enabled, with an address, deferred, poison; a DRAM error by the
 # northbridge's extended code 8.
 MCE_DEFERRED = 1 << 63 | 1 << 60 | 1 << 58 | 1 << 44 | 1 << 43 | 8 << 16
@@ -123,6 +124,14 @@ class Lab(Shell):
 
     def alive(self):
         return self.process.poll() is None
+
+    def emulator(self):
+        """How the QEMU that is the machine ended, or that it runs."""
+        try:
+            status = self.process.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return "the emulator runs"
+        return f"the emulator ended: {signal.Signals(-status).name if status < 0 else f'status {status}'}"
 
     def machine(self, line):
         """A line to the human monitor of the QEMU that is the machine; its answer."""
@@ -264,7 +273,7 @@ class Lab(Shell):
             for guest in self.guests:
                 guest.fetch_logs()
         except (RemoteError, OSError) as error:
-            self.tap.say(f"the lab does not answer: {error}")
+            self.tap.say(f"the lab does not answer: {error}; {self.emulator()}")
         parts = []
         for name in sorted(os.listdir(self.dir)):
             if name.endswith(".log"):

@@ -36,10 +36,16 @@ static uint32_t used_of(const struct pool_census *c)
 	return (uint32_t)c->movable + c->stuck;
 }
 
+/* Dirty ones do as well: what moves in fills all of its block. */
+static uint32_t free_of(const struct pool_census *c)
+{
+	return (uint32_t)c->clean + c->dirty;
+}
+
 static bool may_fill(const struct pool_census *c)
 {
-	return !c->busy && !c->fixed && c->mark != MARK_EMPTIED && used_of(c) && c->clean > c->taken &&
-	       c->range < RANGES;
+	return !c->busy && !c->fixed && c->mark != MARK_EMPTIED && used_of(c) &&
+	       free_of(c) > c->taken && c->range < RANGES;
 }
 
 /* Emptying a whole GiB that is full gains as much as one that is not; it only costs more. */
@@ -51,7 +57,7 @@ static bool may_empty(const struct pool_census *c)
 
 static uint32_t room_of(const struct pool_census *c)
 {
-	return may_fill(c) ? (uint32_t)c->clean - c->taken : 0;
+	return may_fill(c) ? free_of(c) - c->taken : 0;
 }
 
 static void shift_plan_begin(struct shift_plan *p, struct pool_census *census, uint32_t n,

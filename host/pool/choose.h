@@ -26,7 +26,7 @@ struct pool_census {
 	bool busy;		/* a user's reserve, or closed: is not emptied */
 	/* For the chooser while it works: */
 	uint8_t mark;
-	uint16_t taken;		/* of the clean ones */
+	uint16_t taken;		/* of the free ones */
 };
 
 /* What may be done, and what it costs; costs in moved blocks. */
@@ -48,7 +48,7 @@ struct pool_shift {
  * Choose areas of the n in the census, and write the moves in the order in which to
  * make them, all of one area together; at most `most` entries. Empties only areas that
  * become whole GiBs by it: with 512 blocks, none stuck, not busy. Fills only areas that
- * are in use, of the movable kind and not busy, with no more than their clean blocks, and
+ * are in use, of the movable kind and not busy, with no more than their free blocks, and
  * never one that it empties. Returns the number of entries. Ranges count up to 64.
  */
 typedef uint32_t (*pool_choose)(struct pool_census *census, uint32_t n,

@@ -26,7 +26,7 @@ uint32_t pool_move_begin(struct pool_user *u, uint32_t from, uint32_t into)
 		if (!a)
 			return POOL_NO_BLOCK;
 		seen = table_raw(&p->table, a->first + bit);
-		if (block_state_of(seen) == BLOCK_CLEAN &&
+		if ((block_state_of(seen) == BLOCK_CLEAN || block_state_of(seen) == BLOCK_DIRTY) &&
 		    table_move(&p->table, u->writer, a->first + bit, seen, BLOCK_MOVING,
 			       w.owner) == 0)
 			return a->first + bit;

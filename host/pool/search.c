@@ -281,41 +281,58 @@ struct pool_area *search_run(struct pool_user *u, enum pool_kind kind, unsigned 
 
 /* --- moves, and dirty blocks --- */
 
-static bool claim_for_move(struct pool *p, uint32_t area, uint32_t *bit)
+/* A free block of one sort, for a moved one. What it holds is overwritten: so dirty ones do as well. */
+static bool claim_for_move(struct pool *p, uint32_t area, bool dirty, uint32_t *bit)
 {
+	struct pool_area *a = &p->areas[area];
+	_Atomic uint64_t *bitmap = dirty ? a->dirty : a->clean;
+	_Atomic uint64_t *index = dirty ? p->has_dirty : p->has_clean;
 	uint32_t word = 0;
 
-	*bit = area_claim(p->areas[area].clean, &word);
+	*bit = area_claim(bitmap, &word);
 	if (*bit == AREA_NO_BIT) {
-		index_clear(p->has_clean, area, p->areas[area].clean);
+		index_clear(index, area, bitmap);
 		return false;
 	}
 	if (area_admit(p, area, POOL_MOVABLE))
 		return true;
-	area_give_clean(p, area, *bit);
+	area_give(p, bitmap, index, area, *bit);
 	return false;
+}
+
+/* In any area of the user's ranges that is in use, movable and not closed. */
+static struct pool_area *move_anywhere(struct pool_user *u, uint32_t from, bool dirty, uint32_t *bit)
+{
+	struct pool *p = u->pool;
+	const _Atomic uint64_t *index = dirty ? p->has_dirty : p->has_clean;
+
+	for (unsigned int i = 0; i < u->order_count; i++) {
+		const struct pool_span *s = &p->spans[u->order[i]];
+		uint32_t end = s->first_area + s->areas;
+
+		for (uint32_t a = next_set(index, s->first_area, end); a < end;
+		     a = next_set(index, a + 1, end)) {
+			uint32_t meta = area_meta(p, a);
+
+			if (a != from && META_KIND(meta) == META_MOVABLE &&
+			    !(meta & META_CLOSED) && claim_for_move(p, a, dirty, bit))
+				return &p->areas[a];
+		}
+	}
+	return NULL;
 }
 
 struct pool_area *search_move(struct pool_user *u, uint32_t from, uint32_t into, uint32_t *bit)
 {
 	struct pool *p = u->pool;
+	struct pool_area *a;
 
-	if (into < p->area_count && into != from && claim_for_move(p, into, bit))
+	/* Dirty ones first: clean ones are for touches. */
+	if (into < p->area_count && into != from &&
+	    (claim_for_move(p, into, true, bit) || claim_for_move(p, into, false, bit)))
 		return &p->areas[into];
-	for (unsigned int i = 0; i < u->order_count; i++) {
-		const struct pool_span *s = &p->spans[u->order[i]];
-		uint32_t end = s->first_area + s->areas;
-
-		for (uint32_t a = next_set(p->has_clean, s->first_area, end); a < end;
-		     a = next_set(p->has_clean, a + 1, end)) {
-			uint32_t meta = area_meta(p, a);
-
-			if (a != from && META_KIND(meta) == META_MOVABLE &&
-			    !(meta & META_CLOSED) && claim_for_move(p, a, bit))
-				return &p->areas[a];
-		}
-	}
-	return NULL;
+	a = move_anywhere(u, from, true, bit);
+	return a ? a : move_anywhere(u, from, false, bit);
 }
 
 /* In one range, from an area on: one in use that has dirty blocks, or the first that is not. */

@@ -40,7 +40,7 @@ void search_leave(struct pool_user *u, enum pool_kind kind);
 /* Claim a run; its first bit in *bit. The area, or NULL. */
 struct pool_area *search_run(struct pool_user *u, enum pool_kind kind, unsigned int order,
 			     uint32_t *bit);
-/* Claim a bit for a block that moves out of area `from`. */
+/* Claim a bit, of a dirty block or a clean one, for a block that moves out of area `from`. */
 struct pool_area *search_move(struct pool_user *u, uint32_t from, uint32_t into, uint32_t *bit);
 /* An area that has dirty blocks, or POOL_NO_AREA. */
 uint32_t search_dirty(struct pool_user *u);

@@ -46,7 +46,7 @@ _Static_assert(sizeof(struct table_tally) == 64, "a writer's counts are one cach
 #define TO(state) (1U << BLOCK_##state)
 
 static const uint8_t legal[8] = {
-	[BLOCK_DIRTY] = TO(ZEROING) | TO(RETIRED),
+	[BLOCK_DIRTY] = TO(ZEROING) | TO(MOVING) | TO(RETIRED),
 	[BLOCK_ZEROING] = TO(CLEAN) | TO(DIRTY) | TO(RETIRED),
 	[BLOCK_CLEAN] = TO(LENT) | TO(OFFERED) | TO(MOVING) | TO(RETIRED),
 	[BLOCK_LENT] = TO(DIRTY) | TO(RETIRED),
@@ -102,12 +102,12 @@ uint64_t block_pack(const struct block_word *w)
 	return (uint64_t)w->state | pack_owner(w->owner) | (uint64_t)w->generation << GENERATION_SHIFT;
 }
 
-/* A block that leaves CLEAN begins a new generation. */
+/* A block that leaves CLEAN, or is moved into, begins a new generation. */
 static inline uint64_t next_word(uint64_t seen, enum block_state to, struct block_owner owner)
 {
 	uint64_t new = (seen & ~(GENERATION_ONE - 1)) | (uint64_t)to;
 
-	if ((seen & STATE_MASK) == BLOCK_CLEAN)
+	if ((seen & STATE_MASK) == BLOCK_CLEAN || to == BLOCK_MOVING)
 		new += GENERATION_ONE;
 	if (to == BLOCK_LENT || to == BLOCK_MOVING)
 		new |= pack_owner(owner);

@@ -11,9 +11,9 @@
  *     (given up half way)     |         | |   |   it may stand behind a slot by
  *                             |  CLEAN <+ |   |   now, the daemon will be told)
  *                             |  DIRTY <--+   |
- *                             +--> MOVING(owner) ---> DIRTY
+ *   DIRTY or CLEAN -----------+--> MOVING(owner) ---> DIRTY
  *                                  (is filled with what the block LENT to the same
- *                                   owner holds, and takes its place)
+ *                                   owner holds, all of it, and takes its place)
  *
  * A backend that zeroes what it maps knows no dirty blocks: there, and only there,
  * DIRTY and LENT may become CLEAN at once.
@@ -27,7 +27,7 @@
  * DIRTY then, and nothing lent. So after a loss of power nothing of it is needed, and
  * no store of it is ever waited for.
  *
- * Each departure from CLEAN raises the generation, so that no two loans of a
+ * Each departure from CLEAN, and from DIRTY to MOVING, raises the generation, so that no two loans of a
  * block look alike. Called by pool/ and lend/; safe from several threads.
  */
 #ifndef ML_POOL_TABLE_H

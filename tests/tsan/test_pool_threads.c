@@ -143,7 +143,7 @@ static void step_move(struct worker *w)
 	to = pool_move_begin(w->user, from, rig_random(&w->seed, 6));
 	if (to == POOL_NO_BLOCK)
 		return;
-	MUST(w->s->content[to] == 0);
+	MUST(w->s->content[to] == 0 || !w->s->rig->setup.zeroed_on_map);
 	w->s->content[to] = w->id;
 	if (rig_random(&w->seed, 4) == 0) {
 		if (w->s->rig->setup.zeroed_on_map)

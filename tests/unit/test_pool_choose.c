@@ -62,7 +62,7 @@ static void check_plan(const struct pool_census *c, uint32_t n, const struct poo
 			assert_int_equal(in[i], 0);
 		}
 		if (in[i]) {
-			assert_true(in[i] <= c[i].clean);
+			assert_true(in[i] <= c[i].clean + c[i].dirty);
 			assert_false(c[i].busy || c[i].fixed);
 			assert_true(c[i].movable + c[i].stuck > 0);
 		}
@@ -118,7 +118,7 @@ static uint32_t best_count(const struct pool_census *c, uint32_t n, const struct
 				can = can && c[i].movable;
 				moved += c[i].movable;
 			} else if (c[i].movable) {
-				room += c[i].clean;
+				room += c[i].clean + c[i].dirty;
 			}
 		}
 		if (can && moved <= room && moved <= limits->blocks && areas > best)
@@ -157,7 +157,7 @@ static void cheapest_counts_all_of_it(void **state)
 {
 	struct pool_census c[] = {
 		area(100, 400, 0), area(110, 0, 0), area(500, 0, 0), area(300, 0, 0),
-		area(90, 0, 1), area(400, 112, 1),
+		area(90, 0, 1), area(512, 0, 1),
 	};
 	const struct pool_limits limits = { .areas = 1, .blocks = 10000, .worth = 10000,
 					    .far_cost = 1, .zero_percent = 30 };

@@ -41,7 +41,7 @@ static void legal_moves(void **state)
 	/* From each state, with D(irty) Z(eroing) C(lean) L(ent) R(etired) O(ffered) M(oving). */
 	static const char names[] = "DZCLROM";
 	static const char *const to[BLOCK_STATES] = {
-		[BLOCK_DIRTY] = "ZR", [BLOCK_ZEROING] = "CDR", [BLOCK_CLEAN] = "LOMR",
+		[BLOCK_DIRTY] = "ZMR", [BLOCK_ZEROING] = "CDR", [BLOCK_CLEAN] = "LOMR",
 		[BLOCK_LENT] = "DR", [BLOCK_RETIRED] = "", [BLOCK_OFFERED] = "LCDR",
 		[BLOCK_MOVING] = "LDR",
 	};

@@ -42,6 +42,7 @@ PORTS = ("ttyS2", "ttyS3")	# for the shells of VMs inside
 PATIENCE = "rcupdate.rcu_cpu_stall_timeout=90"
 CONTROL = "/run/memlease/control.sock"
 END_LIMIT_S = 5		# for the emulator to write its core down and be gone
+EMULATOR_FAULTS = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")	# an assertion of its own is SIGABRT
 # MCi_STATUS: valid, enabled, with an address, deferred, poison; a DRAM error by the
 # northbridge's extended code 8.
 MCE_DEFERRED = 1 << 63 | 1 << 60 | 1 << 58 | 1 << 44 | 1 << 43 | 8 << 16
@@ -132,6 +133,11 @@ class Lab(Shell):
         except subprocess.TimeoutExpired:
             return "the emulator runs"
         return f"the emulator ended: {signal.Signals(-status).name if status < 0 else f'status {status}'}"
+
+    def broke(self):
+        """Did the emulator fail, on which all of the lab stands? How, or ""."""
+        how = self.emulator()
+        return how if any(word in how for word in EMULATOR_FAULTS) else ""
 
     def machine(self, line):
         """A line to the human monitor of the QEMU that is the machine; its answer."""

@@ -33,6 +33,14 @@ class Tap(base.Tap):
         finally:	# even if nobody reads what is printed here
             host.clean()
 
+    def again(self):
+        broken = [host for host in self.hosts if host.broke()]
+        for host in broken:
+            self.say(f"the machine under this test ended by itself: {host.broke()}", host.tails())
+        while broken and self.hosts:
+            self.hosts.pop().clean()
+        return bool(broken)
+
     def after(self, failures):
         for host in list(reversed(self.hosts)):
             self.finish(host, failures)

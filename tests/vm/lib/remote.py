@@ -115,6 +115,15 @@ def tail(path, lines=30):
     return "\n".join(f"  {line}" for line in kept) or "  (empty)"
 
 
+def text_of(path):
+    """All of a log; nothing, if it cannot be read."""
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def size_of(path):
     try:
         return os.path.getsize(path)

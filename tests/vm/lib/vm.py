@@ -10,7 +10,7 @@ import time
 
 from . import paths
 from .console import cmdline, kernel_image, trouble, why_killed
-from .remote import Remote, RemoteError, size_of
+from .remote import Remote, RemoteError, size_of, text_of
 from .shell import Shell
 from .tap import until
 
@@ -21,6 +21,8 @@ BOOTS = 3		# at most, if the emulated machine is not as it should be
 # QEMU's emulation, with several processors, can end by these while a machine's memory map
 # changes, as it does when firmware and kernel set up devices (QEMU's bug 1921).
 EMULATOR_FAULTS = ("iotlb_to_section: Assertion", "msix_table_mmio_write: Assertion")
+NO_TIMER = ("timer wakeup didn't happen", "Possible timer handling issue")	# a kernel that waits for one says so
+NO_TIMER_FAULT = "a processor of the guest has no timer"
 TIMER_LIMIT_S = 10	# for a sleep of some ms on each processor
 
 
@@ -104,14 +106,14 @@ class Vm(Shell):
         try:
             self.remote.connect(self.alive, timeout_s)
         except RemoteError:
-            with open(self.out) as out:
-                text = out.read()
-                if sum(map(text.count, EMULATOR_FAULTS)) < times:
-                    raise
+            if any(word in text_of(self.console) for word in NO_TIMER):
+                return NO_TIMER_FAULT
+            if sum(map(text_of(self.out).count, EMULATOR_FAULTS)) < times:
+                raise
             return "the emulator ended by an assertion of its own"
         status = self.status()
         self.files = tuple(dict.fromkeys((*self.files, status["boot-path"], status["window-path"])))
-        return None if self.has_timers() else "a processor of the guest has no timer"
+        return None if self.has_timers() else NO_TIMER_FAULT
 
     def has_timers(self):
         """Does a sleep of some ms end on each processor?"""

@@ -158,7 +158,7 @@ runs 0 "3 passed, 0 failed" "-j2: a third file runs while the processors are idl
 rm -f "$dir"/{one,two,three,times}
 file one.t <<<"me=one other=nobody tries=80; $meet"
 file two.t <<<"me=two other=three tries=60; $meet"
-stat 20
+stat 10
 runs 1 "1 passed, 2 failed" "and does not while they are busy" -j2 one.t two.t three.t
 # It is one that waited, the last time, though another took longer.
 rm -f "$dir"/{one,two,three,four,times}

@@ -147,6 +147,9 @@ class Pair:
             own = self._own(runs)
             counts = ", ".join(f"{n} {o}" for o, n in sorted(_count(lent.outcomes.values()).items()))
             tap.say(f"{name}: {counts or 'nothing said'}; {fixed.seconds:.0f} s, lent {lent.seconds:.0f} s")
+            failed = [n for n, outcome in lent.outcomes.items() if outcome == "fail"]
+            if failed:
+                tap.say(f"{name}: in the lent guest these fail: {'; '.join(failed)}")
             if lent.outcomes and not own:
                 break
             differ += 1

@@ -130,8 +130,8 @@ struct block_word pool_retire(struct pool_user *u, uint32_t block);
 
 /*
  * The block `to`: free, DIRTY ones first, for the move fills all of it; from area `into` if it
- * has one, else from any that is in use, of the movable kind and not closed; or POOL_NO_BLOCK. `from` must be LENT and not
- * fixed.
+ * has one, else from any that is in use, of the movable kind and not closed; or
+ * POOL_NO_BLOCK. `from` must be LENT and not fixed.
  */
 uint32_t pool_move_begin(struct pool_user *u, uint32_t from, uint32_t into);
 void pool_move_end(struct pool_user *u, uint32_t from, uint32_t to);

@@ -27,8 +27,8 @@
  * DIRTY then, and nothing lent. So after a loss of power nothing of it is needed, and
  * no store of it is ever waited for.
  *
- * Each departure from CLEAN, and from DIRTY to MOVING, raises the generation, so that no two loans of a
- * block look alike. Called by pool/ and lend/; safe from several threads.
+ * Each departure from CLEAN, and from DIRTY to MOVING, raises the generation, so that
+ * no two loans of a block look alike. Called by pool/ and lend/; safe from several threads.
  */
 #ifndef ML_POOL_TABLE_H
 #define ML_POOL_TABLE_H

@@ -27,7 +27,7 @@ READ_LIMIT_S = 90
 
 
 def crashes(tap, kernel, driver):
-    """A VM whose second kernel is up, with or without the driver."""
+    """A host, and a VM of it whose second kernel is up, with or without the driver."""
     h = host(tap, pool="2G")
     files = [paths.guest(kernel, name) for name in ("kernel/vmlinuz", "initrd")]
     vm = h.vm("crashes", kernel=kernel, boot="512M", limit="1536M", append=f"crashkernel={CRASH_MIB}M", expected=CRASHED,
@@ -44,7 +44,7 @@ def crashes(tap, kernel, driver):
 
 
 def with_driver(tap, kernel):
-    h, vm = crashes(tap, kernel, True)
+    _, vm = crashes(tap, kernel, True)
     tap.equal(vm.status()["window-committed-blocks"], 0, "the second kernel runs, and the window is nobody's")
     got = int(vm.sh(READ, READ_LIMIT_S))
     tap.check(got > (512 + HOLD_MIB // 2) << 20, f"it reads all over what the first one had: {got >> 20} MiB")

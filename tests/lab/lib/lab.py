@@ -42,7 +42,7 @@ PORTS = ("ttyS2", "ttyS3")	# for the shells of VMs inside
 PATIENCE = "rcupdate.rcu_cpu_stall_timeout=90"
 CONTROL = "/run/memlease/control.sock"
 END_LIMIT_S = 5		# for the emulator to write its core down and be gone
-EMULATOR_FAULTS = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")	# an assertion of its own is SIGABRT
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")	# an assertion of its own is SIGABRT
 # MCi_STATUS: valid, enabled, with an address, deferred, poison; a DRAM error by the
 # northbridge's extended code 8.
 MCE_DEFERRED = 1 << 63 | 1 << 60 | 1 << 58 | 1 << 44 | 1 << 43 | 8 << 16
@@ -137,7 +137,7 @@ class Lab(Shell):
     def broke(self):
         """Did the emulator fail, on which all of the lab stands? How, or ""."""
         how = self.emulator()
-        return how if any(word in how for word in EMULATOR_FAULTS) else ""
+        return how if any(word in how for word in CRASHES) else ""
 
     def machine(self, line):
         """A line to the human monitor of the QEMU that is the machine; its answer."""

@@ -298,6 +298,7 @@ int ml_turn_give(struct ml_turn *t, u32 i)
 	int rc;
 
 	lockdep_assert_not_held(&t->pages);
+	WRITE_ONCE(t->arriving, true);
 	if (!mutex_trylock(&b->hotplug)) {
 		/* Who empties a block can do so another time. */
 		atomic_inc(&t->giving);
@@ -308,13 +309,19 @@ int ml_turn_give(struct ml_turn *t, u32 i)
 	/* The device may be about to go, and its memory with it. */
 	rc = READ_ONCE(t->growing_held) ? -ENODEV : ml_hotplug_add(t->hotplug, i);
 	mutex_unlock(&b->hotplug);
-	if (rc)
-		return rc;
-	WRITE_ONCE(t->board->last_add, jiffies);
-	atomic64_add(b->mb_bytes, &t->given_bytes);
+	if (!rc) {
+		WRITE_ONCE(t->board->last_add, jiffies);
+		atomic64_add(b->mb_bytes, &t->given_bytes);
+	}
+	smp_store_release(&t->arriving, false);
 	/* Who ran out of memory goes on with the first block. */
 	wake_up_all(&t->relief);
-	return 0;
+	return rc;
+}
+
+bool ml_turn_arriving(const struct ml_turn *t)
+{
+	return smp_load_acquire(&t->arriving);
 }
 
 void ml_turn_give_no_more(struct ml_turn *t)

@@ -129,6 +129,7 @@ struct ml_turn {
 	struct mutex pages;
 	atomic_t pages_wanted;		/* so many want them from who reads in the background */
 	atomic_t giving;		/* growing waits for blocks.hotplug */
+	bool arriving;			/* a block is being given to Linux */
 	u32 attempts;			/* begun and ended so far: odd while there is one */
 	enum ml_way way;		/* of the one there is, or the last */
 	struct ml_taker taker[2];	/* shrinking, the split */
@@ -308,6 +309,9 @@ bool ml_turn_split_answered(const struct ml_turn *t, int plea);
 /* By the split: is a block wanted that it has not looked for, and urgently? And the answer. */
 bool ml_turn_split_asked(struct ml_turn *t, struct ml_plea_look *look);
 void ml_turn_split_answer(struct ml_turn *t, const struct ml_plea_look *look);
+
+/* Is a block being given to Linux, of which some may be there already? Any context. */
+bool ml_turn_arriving(const struct ml_turn *t);
 
 /* Where who urged waits; woken by each answer, when anything of ml_relief changes, or growing is held. */
 wait_queue_head_t *ml_turn_relief_waitqueue(struct ml_turn *t);

@@ -85,6 +85,16 @@ static u64 ml_oom_wait(struct ml_turn *t, const struct ml_relief *before, enum m
 	return added;
 }
 
+/* A block is being given to Linux, of which the kernel saw nothing yet, or too little: wait for that. */
+static u64 ml_oom_wait_arriving(struct ml_turn *t, const struct ml_relief *before)
+{
+	if (!ml_oom_given(t, before) && ml_turn_arriving(t))
+		wait_event_timeout(*ml_turn_relief_waitqueue(t),
+				   ml_oom_given(t, before) || !ml_turn_arriving(t),
+				   msecs_to_jiffies(ML_OOM_ATTEMPT_MS));
+	return ml_oom_given(t, before);
+}
+
 /* A block of ours is on its way to the kernel, perhaps: wait for that. */
 static u64 ml_oom_wait_split(struct ml_turn *t, const struct ml_relief *before)
 {
@@ -144,6 +154,8 @@ static int ml_oom_notify(struct notifier_block *nb, unsigned long action, void *
 		if (!added && (lack == ML_LACKS_KERNEL || ml_turn_split_plea(t) != plea))
 			added = ml_oom_wait_split(t, &before);
 	}
+	if (!added)
+		added = ml_oom_wait_arriving(t, &before);
 	if (added)
 		ml_oom_found(t, added);
 	else if (ml_oom_lack(t) != ML_LACKS_NOTHING)

@@ -217,6 +217,9 @@ static int find_processes(struct lender *l)
 
 static void settle_process(struct lend_vm *vm)
 {
+	/* The last daemon may have died between the word and the deed. */
+	if (vm->rec->broken == MEMLEASE_BROKEN_TOUCH && vm->pidfd >= 0)
+		process_kill(vm->pidfd);
 	if (vm->ended_unseen)
 		job_end(vm, vm->rec->ending ? "its end was interrupted" :
 			"QEMU ended while no daemon ran");

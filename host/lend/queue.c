@@ -26,11 +26,6 @@ const struct queued *queue_next(const struct queued *t)
 	return t->next;
 }
 
-uint64_t queue_waited_ns(const struct queue *q, uint64_t now_ns)
-{
-	return q->count * now_ns - q->since_sum;
-}
-
 int queue_add(struct queue *q, enum memlease_region region, uint64_t slots, uint64_t slot,
 	      uint64_t since_ns)
 {
@@ -52,7 +47,6 @@ int queue_add(struct queue *q, enum memlease_region region, uint64_t slots, uint
 	q->last = t;
 	bits_add(q->slots[region], slot);
 	q->count++;
-	q->since_sum += since_ns;
 	return 0;
 }
 
@@ -67,7 +61,6 @@ static void take(struct queue *q, struct queued *t, struct queued *before, struc
 		q->last = before;
 	bits_remove(q->slots[t->region], t->slot);
 	q->count--;
-	q->since_sum -= t->since_ns;
 	*out = *t;
 	out->next = NULL;
 	free(t);

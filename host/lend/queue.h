@@ -24,7 +24,6 @@ struct queue {
 	struct queued *first, *last;
 	uint8_t *slots[MEMLEASE_REGION_COUNT];	/* which slots wait */
 	uint64_t count;
-	uint64_t since_sum;	/* of since_ns over all, modulo 2^64 */
 };
 
 uint64_t queue_count(const struct queue *q);
@@ -32,8 +31,6 @@ bool queue_has(const struct queue *q, enum memlease_region region, uint64_t slot
 /* The oldest, or NULL. */
 const struct queued *queue_first(const struct queue *q);
 const struct queued *queue_next(const struct queued *t);
-/* Sum of the waits so far of all that wait, in ns. */
-uint64_t queue_waited_ns(const struct queue *q, uint64_t now_ns);
 
 /* To the end. The region has so many slots; this one does not wait yet. -ENOMEM. */
 int queue_add(struct queue *q, enum memlease_region region, uint64_t slots, uint64_t slot,

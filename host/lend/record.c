@@ -16,8 +16,9 @@
 #include "slots.h"
 
 #define RECORD_MAGIC 0x6d76206573616c6dULL	/* "mlase vm" */
-#define RECORD_VERSION 2
+#define RECORD_VERSION 3
 #define RECORD_VERSION_FIRST 1	/* the same without `resetting`, whose place was 0 */
+#define RECORD_VERSION_WAITING 3	/* before, a meter's `waiting` was padding, of any value */
 
 static size_t record_bytes(uint64_t boot_blocks, uint64_t window_blocks)
 {
@@ -165,9 +166,14 @@ int record_open(int state_fd, const char *file, struct ml_map *map, struct ml_wh
 	int ret = ml_map_open(state_fd, file, sizeof(struct record), map);
 
 	ret = judge(ret, file, map, why);
-	if (ret == 0)
-		record_of(map)->version = RECORD_VERSION;
-	return ret;
+	if (ret < 0)
+		return ret;
+	if (record_of(map)->version < RECORD_VERSION_WAITING) {
+		record_of(map)->meter.copy[0].waiting = 0;
+		record_of(map)->meter.copy[1].waiting = 0;
+	}
+	record_of(map)->version = RECORD_VERSION;
+	return 0;
 }
 
 int record_look(int state_fd, const char *file, struct ml_why *why)

@@ -233,6 +233,7 @@ static void settle_processes(struct lender *l)
 
 	for (struct lend_vm *vm = l->first; vm; vm = next) {
 		next = vm->next;
+		meter_waits_anew(&vm->rec->meter, lend_now(l));
 		settle_process(vm);
 	}
 }

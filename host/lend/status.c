@@ -91,7 +91,7 @@ static void waits_status(const struct lend_vm *vm, uint64_t now_ns, struct vm_st
 	out->touches = total->touches;
 	out->waiting = queue_count(&vm->queue);
 	out->waited = total->waits;
-	out->wait_ns = total->wait_ns + queue_waited_ns(&vm->queue, now_ns);
+	out->wait_ns = total->wait_ns;
 	out->longest_wait_ns = vm->rec->longest_wait_ns;
 	if (oldest && now_ns - oldest->since_ns > out->longest_wait_ns)
 		out->longest_wait_ns = now_ns - oldest->since_ns;

@@ -56,7 +56,7 @@ void waiting_add(struct lend_vm *vm, enum memlease_region region, uint64_t slot,
 static void waited(struct lend_vm *vm, const struct queued *t, uint64_t now_ns)
 {
 	uint64_t ns = now_ns > t->since_ns ? now_ns - t->since_ns : 0;
-	struct meter_events events = { .wait_ns = ns };
+	struct meter_events events = { .served = 1 };
 	struct meter_counts counts = account_counts(vm);
 
 	vm->lender->waiting--;

@@ -40,6 +40,7 @@ static void integrate(struct meter_state *s, uint64_t now_ns, const struct meter
 	s->total.resident_ns += (ml_u128)counts->resident * dt;
 	s->total.committed_ns += (ml_u128)counts->committed * dt;
 	s->total.guarantee_ns += (ml_u128)counts->guarantee * dt;
+	s->total.wait_ns += s->waiting * dt;
 	s->at_ns = now_ns;
 }
 
@@ -68,10 +69,25 @@ void meter_change(struct meter *m, uint64_t now_ns, const struct meter_counts *c
 	integrate(&s, counted_ns(m, now_ns), &s.counts);
 	set_counts(&s, counts);
 	if (events) {
+		/* A wait may have begun before what is integrated. */
+		if (s.at_ns > now_ns && !m->stopped)
+			s.total.wait_ns += events->waits * (s.at_ns - now_ns);
 		s.total.touches += events->touches;
 		s.total.waits += events->waits;
-		s.total.wait_ns += events->wait_ns;
+		s.waiting += events->waits;
+		s.waiting -= events->served < s.waiting ? events->served : s.waiting;
 	}
+	commit_state(m, &s);
+}
+
+void meter_waits_anew(struct meter *m, uint64_t now_ns)
+{
+	struct meter_state s = *meter_now(m);
+
+	if (!s.waiting)
+		return;
+	integrate(&s, counted_ns(m, now_ns), &s.counts);
+	s.waiting = 0;
 	commit_state(m, &s);
 }
 

@@ -43,6 +43,7 @@ struct meter_state {
 	int64_t start_ms, until_ms;	/* of the open row, UTC */
 	uint64_t peak_resident, period_peak_resident;
 	uint64_t closed;		/* rows closed since the VM began */
+	uint64_t waiting;		/* touches that wait; wait_ns goes up by so much a nanosecond */
 };
 
 /* A row of the ledger; values count from start_ms. */
@@ -62,7 +63,8 @@ struct meter {
 
 /* Things that happen to be counted along with a change. */
 struct meter_events {
-	uint64_t touches, waits, wait_ns;
+	uint64_t touches;
+	uint64_t waits, served;		/* touches that begin to wait, and that do so no more */
 };
 
 void meter_init(struct meter *m, uint64_t now_ns, int64_t wall_ms);
@@ -71,6 +73,8 @@ const struct meter_state *meter_now(const struct meter *m);
 /* Integrate up to now with the counts as they were, then take the new ones and add events (or NULL). */
 void meter_change(struct meter *m, uint64_t now_ns, const struct meter_counts *counts,
 		  const struct meter_events *events);
+/* Integrate up to now; no touch waits any more that is known of: those that do tell a new daemon so. */
+void meter_waits_anew(struct meter *m, uint64_t now_ns);
 /* Integrate up to now; counts stay. */
 void meter_advance(struct meter *m, uint64_t now_ns);
 /*

@@ -111,7 +111,7 @@ def truncated(tap):
 
 
 def of_a_newer_version(tap):
-    orphaned(tap, "a record of version 3", lambda record: write_at(record, 8, b"\x03"), 1)
+    orphaned(tap, "a record of version 4", lambda record: write_at(record, 8, b"\x04"), 1)
 
 
 def moved_away(tap):

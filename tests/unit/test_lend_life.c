@@ -320,12 +320,44 @@ static void records_of_version_1_are_taken_over(void **state)
 	assert_non_null(vm);
 	assert_true(lend_resident(vm, BOOT, 1));
 	assert_false(lend_resetting(vm));
-	assert_int_equal(vm->rec->version, 2);
+	assert_int_equal(vm->rec->version, 3);
 	lender_close(f->l);
-	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x03");
+	overwrite(f->scratch.state, record, offsetof(struct record, version), "\x04");
 	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
 	assert_null(lend_vm_find(f->l, "a"));
 	assert_int_equal(f->seen.events[LEND_EV_SET_ASIDE], 1);
+}
+
+/* The time without a daemon counts, and in each metering period what fell into it. */
+static void a_wait_outlives_the_daemon(void **state)
+{
+	struct fixture *f = *state;
+	struct lend_vm *vm = make_vm(f, "a", 1, POOL_BLOCKS + 1, 0);
+	enum memlease_reason why;
+
+	borrow(vm, 0, POOL_BLOCKS, &why);
+	for (uint64_t s = 0; s < POOL_BLOCKS; s++)
+		lend_touch(vm, WINDOW, s);
+	assert_int_equal(lend_touch(vm, BOOT, 0), -EAGAIN);
+	pass_ms(f, 5000);
+	settle_ledger(f);
+	assert_int_equal(ledger_sum(f, "wait_ns", NULL), 5 * S_NS);
+	lender_close(f->l);
+	pass_ms(f, 2000);
+	assert_int_equal(lender_open(&f->l, &f->config, &f->hooks), 0);
+	vm = lend_vm_find(f->l, "a");
+	assert_int_equal(status(vm).wait_ns, 7 * S_NS);
+	/* Who still waits says so to the new daemon. */
+	pass_ms(f, 3000);
+	assert_int_equal(status(vm).wait_ns, 7 * S_NS);
+	assert_int_equal(lend_touch(vm, BOOT, 0), -EAGAIN);
+	pass_ms(f, 1000);
+	assert_int_equal(status(vm).wait_ns, 8 * S_NS);
+	report(vm, WINDOW, 0, 1);
+	pass_ms(f, 1000);
+	assert_int_equal(status(vm).wait_ns, 8 * S_NS);
+	settle_ledger(f);
+	assert_int_equal(ledger_sum(f, "wait_ns", NULL), 8 * S_NS);
 }
 
 static void pool_size_between_daemons(void **state)
@@ -538,6 +570,7 @@ int main(void)
 		T(damaged_files_are_set_aside),
 		T(files_that_power_was_lost_on_keep_no_daemon_from_starting),
 		T(records_of_version_1_are_taken_over),
+		T(a_wait_outlives_the_daemon),
 		T(pool_size_between_daemons),
 		T(qemu_fills_its_files),
 		T(foreign_memory_is_told_of_once_a_second),

@@ -20,7 +20,7 @@ static const struct meter_counts two_five_one = { 2, 5, 1 }, none = { 0, 0, 0 };
 
 static void integrals_are_exact(void **state)
 {
-	struct meter_events e = { .touches = 3, .waits = 1, .wait_ns = 7 };
+	struct meter_events e = { .touches = 3 };
 	const struct meter_state *s;
 	struct meter m;
 
@@ -36,8 +36,40 @@ static void integrals_are_exact(void **state)
 	assert_true(s->total.committed_ns == 5 * 4);
 	assert_true(s->total.guarantee_ns == 4);
 	assert_int_equal(s->total.touches, 3);
-	assert_int_equal(s->total.wait_ns, 7);
 	assert_int_equal(s->peak_resident, 2);
+	meter_validate(&m);
+}
+
+/* A wait counts as it goes on, in the period that it falls in; also one that is told of late. */
+static void waits_are_integrated(void **state)
+{
+	const struct meter_events begins = { .waits = 1 }, ends = { .served = 1 };
+	const uint64_t hour_ns = HOUR_MS * 1000000;
+	struct meter_row row;
+	struct meter m;
+
+	(void)state;
+	meter_init(&m, 1000, T0_MS);
+	meter_change(&m, 1000, &none, &begins);
+	meter_advance(&m, 1010);
+	assert_int_equal(meter_now(&m)->total.wait_ns, 10);
+	meter_change(&m, 1004, &none, &begins);		/* another one, since a while */
+	assert_int_equal(meter_now(&m)->total.wait_ns, 16);
+	meter_change(&m, 1020, &none, &ends);
+	assert_int_equal(meter_now(&m)->total.wait_ns, 36);
+	/* An hour of it, of which half lies after the end of the period. */
+	meter_tick(&m, 1020 + hour_ns, T0_MS + HOUR_MS + HOUR_MS / 2, PERIOD_S);
+	assert_int_equal(meter_closed_row(&m, 0)->wait_ns, 36 + hour_ns / 2);
+	meter_open_row(&m, &row);
+	assert_int_equal(row.wait_ns, hour_ns / 2);
+	assert_int_equal(row.waits, 0);
+	/* A new daemon is told anew by who waits. */
+	meter_waits_anew(&m, 1030 + hour_ns);
+	meter_advance(&m, 5000 + hour_ns);
+	assert_int_equal(meter_now(&m)->total.wait_ns, 46 + hour_ns);
+	assert_int_equal(meter_now(&m)->total.waits, 2);
+	meter_change(&m, 6000 + hour_ns, &none, &ends);	/* of one it knew nothing of */
+	assert_int_equal(meter_now(&m)->waiting, 0);
 	meter_validate(&m);
 }
 
@@ -240,7 +272,8 @@ static void implausible_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(integrals_are_exact), cmocka_unit_test(sums_pass_64_bits),
+		cmocka_unit_test(integrals_are_exact), cmocka_unit_test(waits_are_integrated),
+		cmocka_unit_test(sums_pass_64_bits),
 		cmocka_unit_test(periods_close_at_their_boundary),
 		cmocka_unit_test(a_gap_of_several_periods),
 		cmocka_unit_test(the_wall_clock_jumps_forward),

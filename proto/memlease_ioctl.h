@@ -91,7 +91,7 @@
 #define MEMLEASE_POOL_MAX_SLOTS		(1u << 26)	/* of one window: 128 TiB */
 #define MEMLEASE_POOL_MAX_BLOCKS	(1u << 30)	/* of all ranges */
 #define MEMLEASE_POOL_MAX_EXTENTS	256	/* of one call */
-#define MEMLEASE_POOL_WAIT_MS		60000	/* unless the module's parameter wait_ms says another */
+#define MEMLEASE_POOL_WAIT_MS		0	/* for ever, unless the module's parameter wait_ms says another */
 #define MEMLEASE_POOL_SUPPLY		4096	/* entries */
 #define MEMLEASE_POOL_TOUCHES		8192	/* entries; a full supply taken leaves half as many */
 

@@ -19,7 +19,7 @@
 
 static unsigned int mlp_wait_ms = MEMLEASE_POOL_WAIT_MS;
 module_param_named(wait_ms, mlp_wait_ms, uint, 0644);
-MODULE_PARM_DESC(wait_ms, "how long a touch waits for a block, in milliseconds");
+MODULE_PARM_DESC(wait_ms, "how long a touch waits for a block, in milliseconds; 0: for as long as it takes");
 
 struct mlp_waiter {
 	struct wait_queue_entry entry;
@@ -130,7 +130,8 @@ bool mlp_wait_for_block(struct mlp_window *w, u32 slot)
 	bool over;
 
 	mlp_rings_wait_begins();
-	while (!(over = mlp_wait_is_over(w, slot)) && !rc && ktime_get_ns() - began < limit) {
+	while (!(over = mlp_wait_is_over(w, slot)) && !rc &&
+	       (!limit || ktime_get_ns() - began < limit)) {
 		mlp_wait_tell(w, slot, &told);
 		rc = mlp_wait_a_while(w, slot);
 	}

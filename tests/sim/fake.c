@@ -373,6 +373,7 @@ void sim_guest_writes(struct sim_region *r, uint64_t slot)
 	*content = ++world->stamp;
 	r->want[slot] = world->stamp;
 	r->unsure[slot] = false;
+	r->given[slot] = false;
 }
 
 static struct fake_window *some_window(void)
@@ -399,7 +400,7 @@ static void task_touches(bool opens)
 		return;
 	slot = (uint32_t)sim_random(w->slots);
 	/* What it was reporting when the daemon died, the guest does not touch, nor what it has not. */
-	if ((r->unsure[slot] && !r->closed) || r->emptying ||
+	if (r->given[slot] || (r->unsure[slot] && !r->closed) || r->emptying ||
 	    MEMLEASE_SLOT_STATE(w->word[slot]) == MEMLEASE_SLOT_VACANT)
 		return;
 	world->module.now_ns = world->boot_ns;

@@ -81,6 +81,18 @@ static void want_unsure(struct lend_vm *vm, enum memlease_region region, uint64_
 		r->unsure[i] = true;
 }
 
+/* It is about to give them up, or has the answer. In between it does not touch them. */
+static void give(struct lend_vm *vm, enum memlease_region region, uint64_t first, uint64_t count,
+		 bool given)
+{
+	struct sim_region *r = sim_region_of(vm, region);
+
+	if (given)
+		want_unsure(vm, region, first, count);
+	for (uint64_t i = first; i < first + count; i++)
+		r->given[i] = given;
+}
+
 static void want_zeros(struct lend_vm *vm, enum memlease_region region, uint64_t first,
 		       uint64_t count)
 {
@@ -179,8 +191,9 @@ static void step_return(struct lend_vm *vm)
 	uint64_t count = some_range(size, &first);
 	enum memlease_reason reason;
 
-	want_unsure(vm, MEMLEASE_REGION_WINDOW, first, count);
+	give(vm, MEMLEASE_REGION_WINDOW, first, count, true);
 	SIM_MUST(lend_return(vm, first, count, &done, &reason) == 0 && done == count, "return");
+	give(vm, MEMLEASE_REGION_WINDOW, first, count, false);
 	want_zeros(vm, MEMLEASE_REGION_WINDOW, first, count);
 }
 
@@ -195,9 +208,10 @@ static void step_report(struct lend_vm *vm)
 
 	if (!lend_committed(vm, region, first, count))
 		return;
-	want_unsure(vm, region, first, count);
+	give(vm, region, first, count, true);
 	SIM_MUST(lend_report(vm, region, first, count, &done, &reason) == 0 && done == count,
 		 "report");
+	give(vm, region, first, count, false);
 	/* Serving waiters may have filled some of them again, with zeros. */
 	for (uint64_t i = first; i < first + count; i++) {
 		SIM_MUST(!sim_behind(r, i) || !*sim_content(r, i), "reported, and not zeros");

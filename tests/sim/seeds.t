@@ -9,7 +9,7 @@ new=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 times=${MEMLEASE_TEST_LONG:+10}
 
-echo 1..6
+echo 1..7
 run()
 {
 	n=$1
@@ -29,3 +29,5 @@ run 4 --served --seed "$new" --seeds $((25 * ${times:-1}))
 run 5 --seed 77038
 # What QEMU emptied and what it filled even out, and the guest gives back the first.
 run 6 --seed 1088898055
+# A window that somebody had closed and opened again, and a daemon that dies while it is given up.
+run 7 --served --seed 3852579856

@@ -49,6 +49,7 @@ struct sim_region {
 	/* What the guest expects to find; 0: zeros. */
 	uint64_t want[SIM_SLOTS_MAX];
 	bool unsure[SIM_SLOTS_MAX];	/* or zeros: it was being given back when the daemon died */
+	bool given[SIM_SLOTS_MAX];	/* the guest has no answer yet to its REPORT or RETURN of it */
 	bool unseen[SIM_SLOTS_MAX];	/* foreign, and no daemon has looked since */
 	bool emptying;			/* QEMU has sent a reset, and has not seen its end */
 	bool live;			/* its VM has not ended: it may be touched */

@@ -121,8 +121,8 @@ me=two other=one tries=600; $meet"
 rm -f "$dir/one" "$dir/two"
 runs 0 "2 passed, 0 failed" "-j2: one of spare time runs beside one that runs alone" -j2 alone.t spare.t
 
-# Nor does it take anything from others that have not begun.
-rm -f "$dir/turns"
+# Nor does it take anything from others that have not begun, and may take long.
+rm -f "$dir"/{turns,times}
 file rest.t <<<"# run-tests: spare, likewise
 me=rest; sleep 0.1; $turn"
 runs 0 "4 passed, 0 failed" "-j2 with one of spare time" -j2 rest.t a.t b.t c.t
@@ -160,6 +160,15 @@ file one.t <<<"me=one other=nobody tries=80; $meet"
 file two.t <<<"me=two other=three tries=60; $meet"
 stat 10
 runs 1 "1 passed, 2 failed" "and does not while they are busy" -j2 one.t two.t three.t
+# One of spare time begins when what is left is short.
+rm -f "$dir"/{one,two,three,times}
+file three.t <<<"# run-tests: spare, for the sake of the test
+me=three other=one tries=600; $meet"
+file two.t <<<"me=two other=three tries=600; $meet"
+file one.t <<<"me=one other=three tries=600; $meet"
+file four.t <<<'echo 1..1; echo ok 1'
+printf '900.0\t9.0\tone.t\n800.0\t8.0\ttwo.t\n7.0\t7.0\tfour.t\n' >"$dir/times"
+runs 0 "4 passed, 0 failed" "-j2: one of spare time begins when little else is left" -j2 one.t two.t three.t four.t
 # It is one that waited, the last time, though another took longer.
 rm -f "$dir"/{one,two,three,four,times}
 file one.t <<<"me=one other=four tries=600; $meet"

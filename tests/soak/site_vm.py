@@ -111,7 +111,7 @@ class Site:
     def look(self):
         """See what ended and what the driver says. Raises Wrong."""
         names = " ".join(load.name for load in self.view.loads)
-        out = self.sh(f"for n in {names}; do echo load $n $(cat /tmp/$n.rc 2>/dev/null || echo -) "
+        out = self.sh(f"for n in {names}; do echo load $n $([ -s /tmp/$n.rc ] && cat /tmp/$n.rc || echo -) "
                       "$([ -e /tmp/$n.full ] && echo full); done; grep -E '^(oom_kill|pswpout) ' /proc/vmstat; "
                       "cd /sys/bus/virtio/drivers/virtio_memlease/virtio*/memlease && grep . *")
         facts, blocks = {}, {}
